@@ -1,0 +1,251 @@
+internal import Model
+internal import NIOCore
+internal import Platform
+internal import Synchronization
+
+/// What one `write` and one `sync` bring to disk. Used on the commit thread only.
+///
+/// Nothing of a batch is visible before all of it is as durable as asked; if any part fails, all of it does.
+struct CommitBatch {
+    /// Bytes in memory after which a batch is closed.
+    static let bytes = 4 << 20
+
+    private struct Staged {
+        var entry: IndexEntry
+        var cookie: UInt32
+    }
+
+    private let volume: Volume
+    private let generation: Volume.Generation
+    private let readOnly: Volume.ReadOnlyState?
+    private let start: UInt64
+    /// Records not written yet, and where they go.
+    private var buffer = ByteBuffer()
+    private var bufferStart: UInt64
+    private var lastRecord: UInt64
+    private var counts: Counts
+    private var staged: [NeedleKey: Staged] = [:]
+    private var answers: [(NeedleError?) -> Void] = []
+    private var mustSync: Bool
+    private var failure: NeedleError?
+
+    init(volume: Volume) {
+        self.volume = volume
+        let state = volume.state.withLock {
+            ($0.generation, $0.readOnly, $0.end, $0.lastRecord, $0.counts)
+        }
+        (generation, readOnly, start, lastRecord, counts) = state
+        bufferStart = start
+        mustSync = volume.environment.sync == .always
+    }
+
+    private var data: DataFile { generation.data }
+    private var position: UInt64 { bufferStart + UInt64(buffer.readableBytes) }
+
+    /// A time above all earlier ones (`docs/format.md`, append time).
+    private func nextTime() -> UInt64 { max(volume.environment.now(), counts.lastAppend + 1) }
+
+    /// Takes an operation into the batch, or answers it when nothing has to be written.
+    mutating func stage(_ operation: Operation) {
+        if let failure { return operation.fail(failure) }
+        do throws(NeedleError) {
+            switch operation {
+            case .write(let write): try stage(write)
+            case .delete(let delete): try stage(delete)
+            case .exclusive: preconditionFailure("exclusive work is not part of a batch")
+            }
+        } catch {
+            operation.fail(error)
+        }
+    }
+
+    private mutating func stage(_ write: Operation.Write) throws(NeedleError) {
+        if let readOnly { throw .readOnly(volume.id, reason: readOnly.reason) }
+        let old = try existing(write.key)
+        if let old {
+            if let cookie = old.cookie, cookie != write.cookie {
+                throw .cookieMismatch(volume.id, write.key, write.cookie)
+            }
+            if !old.entry.isDeleted, staged[write.key] == nil,
+                let receipt = try unchanged(write, old.entry)
+            {
+                answers.append { write.completion($0.map { .failure($0) } ?? .success(receipt)) }
+                return
+            }
+        }
+        let now = nextTime()
+        let record = try Record.encode(
+            (write.key, write.cookie), write.content, checksum: write.checksum,
+            version: data.version, volumeTTL: data.superBlock.ttl, now: now)
+        let offset = position
+        let length = data.length(size: record.size)
+        guard offset + length <= IndexEntry.largestOffset else {
+            throw .volumeFull(volume.id, size: offset)
+        }
+        switch write.content.body {
+        case .bytes(var bytes):
+            buffer.reserveCapacity(minimumWritableBytes: Int(length))
+            buffer.writeImmutableBuffer(record.head)
+            buffer.writeBuffer(&bytes)
+            buffer.writeImmutableBuffer(record.tail)
+        case .spool(let spool):
+            append(record, spool, offset)
+            if let failure { throw failure }
+        }
+        mustSync = mustSync || write.forceSync
+        count(write.key, old?.entry, offset, length, isDelete: false, now)
+        staged[write.key] = Staged(
+            entry: IndexEntry(offset: offset, size: record.size), cookie: write.cookie)
+        let receipt = WriteReceipt(
+            recordSize: record.size, checksum: write.checksum, isUnchanged: false)
+        answers.append { write.completion($0.map { .failure($0) } ?? .success(receipt)) }
+    }
+
+    private mutating func stage(_ delete: Operation.Delete) throws(NeedleError) {
+        guard let old = try existing(delete.key), !old.entry.isDeleted else {
+            throw .notFound(volume.id, delete.key)
+        }
+        if let cookie = old.cookie, cookie != delete.cookie {
+            throw .cookieMismatch(volume.id, delete.key, delete.cookie)
+        }
+        if staged[delete.key] == nil, isExpired(delete.key, old.entry) {
+            throw .notFound(volume.id, delete.key)
+        }
+        let now = nextTime()
+        let offset = position
+        let length = data.length(size: 0)
+        guard offset + length <= IndexEntry.largestOffset else {
+            throw .volumeFull(volume.id, size: offset)
+        }
+        Record.encodeDelete(
+            key: delete.key, cookie: delete.cookie, version: data.version, now: now, into: &buffer)
+        count(delete.key, old.entry, offset, length, isDelete: true, now)
+        var entry = old.entry
+        entry.isDeleted = true
+        staged[delete.key] = Staged(entry: entry, cookie: delete.cookie)
+        let size = old.entry.size
+        answers.append { delete.completion($0.map { .failure($0) } ?? .success(size)) }
+    }
+
+    private mutating func count(
+        _ key: NeedleKey, _ old: IndexEntry?, _ offset: UInt64, _ length: UInt64, isDelete: Bool,
+        _ now: UInt64
+    ) {
+        counts.count(
+            key: key, old: old, oldLength: old.map { data.length(size: $0.size) } ?? 0,
+            ownLength: length, isDelete: isDelete, appendedAt: now)
+        lastRecord = offset
+    }
+
+    /// The newest entry of a key and its cookie; the cookie is `nil` when its record is damaged, so that a new
+    /// write can mend it.
+    private func existing(
+        _ key: NeedleKey
+    ) throws(NeedleError) -> (entry: IndexEntry, cookie: UInt32?)? {
+        if let known = staged[key] { return (known.entry, known.cookie) }
+        guard key <= counts.maxKey, let (_, entry) = try volume.locateRepairing(key) else {
+            return nil
+        }
+        let header = try data.header(at: entry.offset)
+        return (entry, header?.id == key ? header?.cookie : nil)
+    }
+
+    /// The receipt of a write that would change nothing. Volumes with a ttl append again: it starts anew.
+    private func unchanged(
+        _ write: Operation.Write, _ entry: IndexEntry
+    ) throws(NeedleError) -> WriteReceipt? {
+        guard data.superBlock.ttl.isNone, write.content.ttl.isNone,
+            case .bytes(let bytes) = write.content.body, bytes.readableBytes > 0,
+            entry.size >= bytes.readableBytes,
+            Int(entry.size) - bytes.readableBytes <= Record.longestFields + 4,
+            entry.size <= UInt32(Volume.largeBodyBytes),
+            let old = try? data.read(write.key, entry), old.checksum == write.checksum,
+            case .bytes(let stored) = old.body, stored == bytes, old.ttl.isNone,
+            old.isCompressed == write.content.isCompressed,
+            old.isChunkManifest == write.content.isChunkManifest,
+            old.name.map({ String(buffer: $0) }) == write.content.name,
+            old.mime.map({ String(buffer: $0) }) == write.content.mime,
+            old.pairs.map({ String(buffer: $0) }) == write.content.pairs,
+            write.content.lastModified == nil || write.content.lastModified == old.lastModified
+        else { return nil }
+        return WriteReceipt(
+            recordSize: entry.size, checksum: write.checksum, isUnchanged: true)
+    }
+
+    private func isExpired(_ key: NeedleKey, _ entry: IndexEntry) -> Bool {
+        guard entry.size > 0, entry.size <= UInt32(Volume.largeBodyBytes),
+            let needle = try? data.read(key, entry)
+        else { return false }
+        return needle.isExpired(at: volume.environment.now() / 1_000_000_000)
+    }
+
+    /// Writes a record whose data lies in a spool, after what is buffered.
+    private mutating func append(_ record: EncodedRecord, _ spool: Spool, _ offset: UInt64) {
+        flush()
+        guard failure == nil else { return }
+        do throws(DiskError) {
+            let dataStart = offset + UInt64(record.head.readableBytes)
+            try data.file.reserve(
+                at: offset, length: data.length(size: record.size))
+            try data.file.write(record.head.readableBytesSpan, at: offset)
+            try data.file.copy(
+                from: spool.file, at: 0, to: dataStart, length: spool.length)
+            try data.file.write(record.tail.readableBytesSpan, at: dataStart + spool.length)
+            bufferStart = offset + data.length(size: record.size)
+        } catch {
+            fail(error)
+        }
+    }
+
+    private mutating func flush() {
+        guard failure == nil, buffer.readableBytes > 0 else { return }
+        do throws(DiskError) {
+            try data.file.write(buffer.readableBytesSpan, at: bufferStart)
+            bufferStart += UInt64(buffer.readableBytes)
+            buffer.clear()
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// After a failed write: the file is cut back to where the batch began, and nothing of it happened.
+    private mutating func fail(_ error: DiskError) {
+        failure = NeedleError(error)
+        do throws(DiskError) {
+            try data.file.truncate(to: start)
+        } catch {
+            volume.becomeReadOnly(
+                "a failed write could not be undone (\(error)); restart after checking the disk")
+        }
+        if !error.isNoSpace {
+            volume.becomeReadOnly("writing failed (\(error)); restart after checking the disk")
+        }
+    }
+
+    /// Writes, syncs, publishes, answers.
+    mutating func finish() {
+        flush()
+        let isChanged = position > start
+        if failure == nil, isChanged, mustSync {
+            do throws(DiskError) {
+                try data.file.sync()
+            } catch {
+                // what the system dropped is unknown: never try again as if nothing had happened
+                failure = NeedleError(error)
+                volume.becomeReadOnly("fsync failed (\(error)); restart after checking the disk")
+            }
+        }
+        if failure == nil, isChanged { publish() }
+        for answer in answers { answer(failure) }
+    }
+
+    private func publish() {
+        volume.state.withLock { state in
+            for (key, known) in staged { state.recent[key] = known.entry }
+            state.end = position
+            state.lastRecord = lastRecord
+            state.counts = counts
+            state.isDirty = state.isDirty || !mustSync
+        }
+    }
+}
