@@ -9,7 +9,7 @@ extension ConnectionHandler {
             return false
         }
         // A client that does not read its answers gets no more of them.
-        guard let context, context.channel.isWritable else {
+        guard isWritable else {
             if !awaitsWritability { stamp = shared.clock }
             awaitsWritability = true
             return false

@@ -46,6 +46,8 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     /// Bytes waiting in the channel when last looked at.
     var bufferedBefore = 0
     var inputClosed = false
+    /// What the channel last said: asking it costs more than parsing a head.
+    private(set) var isWritable = true
 
     // The request being served.
     var requestID: UInt64 = 0
@@ -124,7 +126,8 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        guard awaitsWritability, context.channel.isWritable else { return }
+        isWritable = context.channel.isWritable
+        guard awaitsWritability, isWritable else { return }
         stamp = shared.clock
         process()
     }
@@ -171,7 +174,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private var mayGoOn: Bool {
-        phase == .head && awaitsWritability && context?.channel.isWritable == true
+        phase == .head && awaitsWritability && isWritable
     }
 
     /// One step; false when more bytes or an answer are needed.

@@ -82,23 +82,15 @@ extension Environment {
 
     private func commit(_ txn: OpaquePointer) throws(LMDBError) {
         writer.store(0, ordering: .relaxed)
-        var code = unsafe mdb_txn_commit(txn)
+        let code = unsafe mdb_txn_commit(txn)
         guard code != 0 else { return }
-        // LMDB reports a short write, which is how a nearly full disk answers, as EIO.
-        if code == EIO, isDiskFull { code = ENOSPC }
-        let error = LMDBError(code: code, call: "mdb_txn_commit", path: path)
+        let error = failure(code, "mdb_txn_commit")
         switch error {
         case .io, .panic, .corrupted, .pageNotFound:
             writeFault.withLock { $0 = $0 ?? error.description }
         default: break
         }
         throw error
-    }
-
-    private var isDiskFull: Bool {
-        var status = statvfs()
-        guard unsafe statvfs(path, &status) == 0 else { return false }
-        return status.f_bavail &* status.f_frsize < 64 << 10
     }
 
     /// Enters the gate; whoever did must leave it.

@@ -4,10 +4,9 @@ import Glibc
 /// dies of SIGBUS at the first missing page.
 ///
 /// Layout of 0.9.24 on 64-bit machines, native-endian: a page starts with its number (8 bytes), pad
-/// (2), flags (2), then lower and upper bound (2 + 2) or the count of overflow pages (4). Meta
-/// pages
-/// are 0 and 1; after that header they hold magic (4), version (4), address (8), map size (8), the
-/// free and the main tree (48 each), last page (8), transaction (8).
+/// (2), flags (2), then lower and upper bound (2 + 2) or the count of overflow pages (4). Pages 0
+/// and 1 are meta pages; after that header they hold magic (4), version (4), address (8), map size
+/// (8), the free and the main tree (48 each), last page (8), transaction (8).
 struct FileCheck: ~Copyable {
     private static let headerBytes = 16
     private static let metaBytes = 136

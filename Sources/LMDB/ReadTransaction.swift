@@ -166,7 +166,20 @@ extension Environment {
 
     @inline(__always)
     func check(_ code: CInt, _ call: String) throws(LMDBError) {
-        guard code == 0 else { throw LMDBError(code: code, call: call, path: path) }
+        guard code == 0 else { throw failure(code, call) }
+    }
+
+    @inline(never)
+    func failure(_ code: CInt, _ call: String) -> LMDBError {
+        // LMDB reports a short write, which is how a nearly full disk answers, as EIO.
+        let isFull = code == EIO && isDiskFull
+        return LMDBError(code: isFull ? ENOSPC : code, call: call, path: path)
+    }
+
+    private var isDiskFull: Bool {
+        var status = statvfs()
+        guard unsafe statvfs(path, &status) == 0 else { return false }
+        return status.f_bavail &* status.f_frsize < 64 << 10
     }
 }
 

@@ -40,8 +40,8 @@ extension FileID {
 
     /// Hexadecimal key and cookie with an optional decimal `_delta`.
     ///
-    /// 9 to 24 digits, of which the last eight are the cookie. The delta is added to the key; a sum past
-    /// 64 bits is refused rather than wrapped onto another file.
+    /// 9 to 24 digits, of which the last eight are the cookie. The delta is added to the key; a sum
+    /// past 64 bits is refused rather than wrapped onto another file.
     public static func parseKey(
         _ bytes: Span<UInt8>
     ) throws(FileIDError) -> (key: NeedleKey, cookie: UInt32) {

@@ -6,9 +6,9 @@ public typealias NeedleKey = UInt64
 
 /// Names one stored file: `<volume>,<key hex><cookie, 8 hex digits>`, `3,01637037d6`.
 ///
-/// The cookie is random, so that a file id cannot be guessed from its neighbours.
-/// Parsing accepts what clients send (see `docs/http.md`): any case, leading zeros, an odd number of
-/// digits, `%2C` for the comma, and a decimal `_delta` that is added to the key.
+/// The cookie is random, so that a file id cannot be guessed from its neighbours. Parsing accepts
+/// what clients send (see `docs/http.md`): any case, leading zeros, an odd number of digits, `%2C`
+/// for the comma, and a decimal `_delta` that is added to the key.
 public struct FileID: Sendable, Hashable {
     /// The volume that holds the file.
     public var volume: VolumeID

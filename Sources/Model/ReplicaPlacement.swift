@@ -1,5 +1,5 @@
-/// Where the copies of a volume go, written `xyz`: x in other data centers, y in other racks, z on other
-/// servers of the same rack.
+/// Where the copies of a volume go, written `xyz`: x in other data centers, y in other racks, z on
+/// other servers of the same rack.
 public struct ReplicaPlacement: Sendable, Hashable {
     /// Copies in other data centers.
     public let otherDataCenters: UInt8

@@ -52,15 +52,17 @@ public struct TimeToLive: Sendable, Hashable {
     /// Lives for ever.
     public static let none = TimeToLive(stored: 0, 0)
 
-    /// The two bytes of the format. An unknown unit or a zero count means none.
+    /// The two bytes of the format.
+    ///
+    /// An unknown unit or a zero count means none.
     public init(stored count: UInt8, _ unit: UInt8) {
         let known = Unit(rawValue: unit) ?? .none
         self.count = known == .none ? 0 : count
         self.unit = count == 0 ? .none : known
     }
 
-    /// Parses `3m`, `90d`, `12` (minutes), "" (none), and takes the largest unit that divides it exactly
-    /// with a count below 256, else the smallest whose truncated count is.
+    /// Parses `3m`, `90d`, `12` (minutes), "" (none), and takes the largest unit that divides it
+    /// exactly with a count below 256, else the smallest whose truncated count is.
     ///
     /// Unlike the original, which reads an unknown unit as "for ever", an unknown unit is refused.
     public init(parsing text: String) throws(TimeToLiveError) {

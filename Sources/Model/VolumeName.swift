@@ -11,8 +11,8 @@ public struct VolumeName: Sendable, Hashable, CustomStringConvertible {
         self.id = id
     }
 
-    /// Takes a file's base name (without extension) apart at the **last** underscore; a name that starts
-    /// with it has no collection to name and is refused.
+    /// Takes a file's base name (without extension) apart at the **last** underscore; a name that
+    /// starts with it has no collection to name and is refused.
     public init?(baseName: String) {
         let digits: Substring
         if let underscore = baseName.lastIndex(of: "_") {
@@ -32,8 +32,8 @@ public struct VolumeName: Sendable, Hashable, CustomStringConvertible {
     /// The base name.
     public var description: String { collection.isEmpty ? "\(id)" : "\(collection)_\(id)" }
 
-    /// Whether a collection name can be part of a file name: no separators, control characters or leading
-    /// dot, at most 200 bytes.
+    /// Whether a collection name can be part of a file name: no separators, control characters or
+    /// leading dot, at most 200 bytes.
     public static func isValid(collection: String) -> Bool {
         collection.utf8.count <= 200 && !collection.hasPrefix(".")
             && collection.unicodeScalars.allSatisfy {

@@ -17,7 +17,7 @@ extension Contents {
         }
     }
 
-    /// Reads everything: checksums, chain, order of indexes and terms, and what points into the log.
+    /// Reads everything: checksums, chain, order of indexes and terms, what points into the log.
     func verify() throws(RaftLogError) {
         try inspect { (txn, refuse) throws(LMDBError) in
             let start = try start(txn, &refuse)

@@ -4,7 +4,9 @@ public struct Entry: Sendable, Equatable {
     public var index: UInt64
     /// Term of the leader that made it; never falls from one entry to the next.
     public var term: UInt64
-    /// What the payload means. A reader that does not know a type must stop, not skip.
+    /// What the payload means.
+    ///
+    /// A reader that does not know a type must stop, not skip.
     public var type: UInt8
     /// At most `RaftLog.maxPayloadBytes`.
     public var payload: [UInt8]
@@ -51,7 +53,9 @@ public struct AppliedState: Sendable, Equatable {
 
 /// What is made durable together, in this order.
 public struct PersistBatch: Sendable, Equatable {
-    /// Removes this entry and all after it. Never a committed one.
+    /// Removes this entry and all after it.
+    ///
+    /// Never a committed one.
     public var truncateFrom: UInt64?
     /// Follow the last entry without a gap, at most `RaftLog.maxBatchEntries`.
     public var entries: [Entry]

@@ -3,9 +3,9 @@ import LMDB
 extension RaftLog {
     /// Makes a batch durable in one commit.
     ///
-    /// Refused, with nothing written: entries that leave a gap or fall in term; truncation of what is
-    /// committed or applied; a term or commit that falls; a second vote in a term; a state older than
-    /// the stored one or ahead of the log.
+    /// Refused, with nothing written: entries that leave a gap or fall in term; truncation of what
+    /// is committed or applied; a term or commit that falls; a second vote in a term; a state older
+    /// than the stored one or ahead of the log.
     public func persist(_ batch: PersistBatch) throws(RaftLogError) {
         try checkLimits(batch.entries, batch.state)
         let contents = contents
@@ -38,8 +38,8 @@ extension RaftLog {
 
     /// Appends an entry, commits it and saves the state it leads to, all in one durable commit.
     ///
-    /// For a master that is its cluster's only member: nobody else has to agree. The entry takes the
-    /// hard state's term, or 1 if it has none, and the node votes for itself there. Returns the
+    /// For a master that is its cluster's only member: nobody else has to agree. The entry takes
+    /// the hard state's term, or 1 if it has none, and the node votes for itself there. Returns the
     /// entry's index. The caller makes one state after the other.
     @discardableResult
     public func appendAndApply(
@@ -69,8 +69,9 @@ extension RaftLog {
         }
     }
 
-    /// Removes entries up to an index, but none that the saved state lacks and never one of the last
-    /// `keptEntries`. Returns the first index that is left.
+    /// Removes entries up to an index.
+    ///
+    /// Keeps those the saved state lacks and the last `keptEntries`. Returns the first index left.
     @discardableResult
     public func compact(upTo index: UInt64) throws(RaftLogError) -> UInt64 {
         let contents = contents

@@ -36,8 +36,8 @@ public final class RaftLog: Sendable {
 
     /// Opens the log, or begins one in an empty or missing directory, and verifies all of it.
     ///
-    /// Blocks. Throws `.inUse`, `.lostLog`, `.damaged`, `.mixed` and what else stands in the way; an
-    /// existing log is never changed by a failed opening.
+    /// Blocks. Throws `.inUse`, `.lostLog`, `.damaged`, `.mixed` and what else stands in the way;
+    /// an existing log is never changed by a failed opening.
     public init(directory: String) throws(RaftLogError) {
         try Self.make(directory, disk)
         let lock = try Self.takeLock(directory)
@@ -93,7 +93,9 @@ public final class RaftLog: Sendable {
         try Identity(node: nodeID, cluster: id, created: created).store(directory, disk)
     }
 
-    /// Closes the log and gives the directory free. Later calls throw. Harmless twice.
+    /// Closes the log and gives the directory free.
+    ///
+    /// Later calls throw. Harmless twice.
     public func close() {
         environment.close()
         lock.withLock { $0 = nil }

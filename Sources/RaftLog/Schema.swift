@@ -1,8 +1,9 @@
 import LMDB
 import Platform
 
-/// The bytes in `data.mdb`. All numbers are big-endian; every value carries a CRC-32C, because LMDB
-/// checks nothing.
+/// The bytes of the database file.
+///
+/// All numbers are big-endian; every value carries a CRC-32C, because LMDB checks nothing.
 ///
 /// | table  | key          | value |
 /// |--------|--------------|-------|
@@ -11,10 +12,10 @@ import Platform
 /// | `sm`   | `state`      | applied index 8, crc 4, blob; the CRC covers index and blob |
 /// | `addr` | node id 8    | address hints, never trusted |
 ///
-/// An entry's CRC covers its index and everything after the CRC, so also the CRC of the entry before:
-/// a chain. `meta` holds `version` (4), `node_id` (8), `cluster_id` (16, absent until known),
-/// `hard_state` (term 8, vote 8, commit 8), `first_index` (first index 8, then term 8 and crc 4 of the
-/// entry before it).
+/// An entry's CRC covers its index and everything after the CRC, so also the CRC of the entry
+/// before: a chain. `meta` holds `version` (4), `node_id` (8), `cluster_id` (16, absent until
+/// known), `hard_state` (term 8, vote 8, commit 8), `first_index` (first index 8, then term 8 and
+/// crc 4 of the entry before it).
 enum Schema {
     static let version: UInt32 = 1
     static let entryVersion: UInt8 = 1

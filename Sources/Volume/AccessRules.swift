@@ -23,7 +23,8 @@ struct AccessRules: Sendable {
     /// What to say to who is refused although no white list names anybody; `nil` with a white list.
     var refusal: String? {
         guard networks.isEmpty else { return nil }
-        return "writes are taken from this machine only: start the server with a -whiteList that names "
+        return
+            "writes are taken from this machine only: start the server with a -whiteList that names "
             + "this client, with a signing key, or with -insecure"
     }
 
@@ -73,7 +74,8 @@ struct Network: Sendable, Equatable {
 
     /// The 4 or 16 bytes of an address; IPv4 written as IPv6 (`::ffff:10.0.0.1`) counts as IPv4.
     static func bytes(of text: String) -> [UInt8]? {
-        let plain = text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
+        let plain =
+            text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
         var bytes = [UInt8](repeating: 0, count: 16)
         let isV4 = plain.utf8.contains(0x2e)
         let family = isV4 ? AF_INET : AF_INET6

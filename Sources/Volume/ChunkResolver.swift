@@ -79,7 +79,9 @@ enum ManifestDeletion {
         }
     }
 
-    /// Reads a manifest; every id is checked before the first chunk is touched. Blocks.
+    /// Reads a manifest; every id is checked before the first chunk is touched.
+    ///
+    /// Blocks.
     static func parse(_ needle: StoredNeedle) throws -> (size: UInt64, chunks: [FileID]) {
         let bytes = try content(of: needle)
         let manifest: Manifest

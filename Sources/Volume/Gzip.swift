@@ -16,7 +16,9 @@ enum Gzip {
         guard room > 0 else { return nil }
         var stream = unsafe z_stream()
         let gzipWindow: CInt = 15 + 16
-        guard unsafe weed_deflate_init(&stream, Z_BEST_SPEED, gzipWindow) == Z_OK else { return nil }
+        guard unsafe weed_deflate_init(&stream, Z_BEST_SPEED, gzipWindow) == Z_OK else {
+            return nil
+        }
         defer { unsafe deflateEnd(&stream) }
         var output = ByteBuffer()
         var source = body
@@ -113,7 +115,8 @@ struct UploadDigest: ~Copyable {
         var piece = piece
         var isIntact = true
         var isDone = isComplete
-        unsafe withUnsafeTemporaryAllocation(byteCount: InflateStream.outputBytes, alignment: 1) { out in
+        unsafe withUnsafeTemporaryAllocation(byteCount: InflateStream.outputBytes, alignment: 1) {
+            out in
             unsafe piece.withUnsafeMutableReadableBytes { input in
                 unsafe stream.pointee.next_in = input.bindMemory(to: Bytef.self).baseAddress
                 unsafe stream.pointee.avail_in = uInt(input.count)
@@ -157,13 +160,17 @@ enum Base64 {
             bits = bits << 8 | UInt32(byte)
             count += 1
             guard count == 3 else { continue }
-            for shift in [18, 12, 6, 0] as [UInt32] { text.append(alphabet[Int(bits >> shift & 63)]) }
+            for shift in [18, 12, 6, 0] as [UInt32] {
+                text.append(alphabet[Int(bits >> shift & 63)])
+            }
             bits = 0
             count = 0
         }
         guard count > 0 else { return String(decoding: text, as: UTF8.self) }
         bits <<= count == 1 ? 16 : 8
-        for shift in [18, 12, 6, 0][...count] { text.append(alphabet[Int(bits >> UInt32(shift) & 63)]) }
+        for shift in [18, 12, 6, 0][...count] {
+            text.append(alphabet[Int(bits >> UInt32(shift) & 63)])
+        }
         for _ in count..<3 { text.append(0x3d) }
         return String(decoding: text, as: UTF8.self)
     }

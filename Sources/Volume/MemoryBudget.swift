@@ -33,9 +33,12 @@ final class MemoryBudget: Sendable {
     /// Bytes held now.
     var used: Int { state.withLock { $0.used } }
 
-    /// Calls `start(true)` on `loop` once `bytes` are reserved, at once if they are there; `start(false)` when
-    /// they do not come. More than the whole budget counts as the whole budget.
-    func reserve(_ bytes: Int, on loop: any EventLoop, _ start: @escaping @Sendable (Bool) -> Void) {
+    /// Calls `start(true)` on `loop` once `bytes` are reserved, at once if they are there;
+    /// `start(false)` when they do not come.
+    ///
+    /// More than the whole budget counts as the whole budget.
+    func reserve(_ bytes: Int, on loop: any EventLoop, _ start: @escaping @Sendable (Bool) -> Void)
+    {
         let wanted = min(bytes, capacity)
         enum Outcome { case granted, refused, waiting(UInt64) }
         let outcome = state.withLock { state -> Outcome in

@@ -110,7 +110,9 @@ struct MediaParameters {
         var text: [UInt8] = []
         at += 1
         while at < bytes.count, bytes[at] != 0x22 {
-            if bytes[at] == 0x5c, at + 1 < bytes.count, isSpecial(bytes[at + 1], special) { at += 1 }
+            if bytes[at] == 0x5c, at + 1 < bytes.count, isSpecial(bytes[at + 1], special) {
+                at += 1
+            }
             text.append(bytes[at])
             at += 1
         }

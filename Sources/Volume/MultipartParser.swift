@@ -118,7 +118,9 @@ public struct MultipartParser: Sendable {
 }
 
 extension MultipartParser {
-    /// Skips one line before the first boundary, or takes the boundary's. `false`: more input needed.
+    /// Skips one line before the first boundary, or takes the boundary's.
+    ///
+    /// `false`: more input needed.
     private mutating func skipPreambleLine() throws(MultipartError) -> Bool {
         guard let line = takeLine(limit: MultipartParser.preambleLimit) else {
             guard input.readableBytes <= MultipartParser.preambleLimit else { throw .nextPart }
@@ -167,7 +169,9 @@ extension MultipartParser {
         return MultipartParser.isBoundaryEnd(view.dropFirst(shared))
     }
 
-    /// The data up to the delimiter, or what certainly comes before it; empty when the delimiter was next.
+    /// The data up to the delimiter, or what certainly comes before it; empty when the delimiter
+    /// was next.
+    ///
     /// `nil`: more input needed.
     private mutating func takeData() -> ByteBuffer? {
         var from = 0
@@ -188,7 +192,9 @@ extension MultipartParser {
         return certain > 0 ? input.readSlice(length: certain) : nil
     }
 
-    /// Takes the rest of the line of a boundary that ended a part. `false`: more input needed.
+    /// Takes the rest of the line of a boundary that ended a part.
+    ///
+    /// `false`: more input needed.
     private mutating func takeBoundaryLine() throws(MultipartError) -> Bool {
         let rest = input.readableBytesView.dropFirst(dashBoundary.count)
         if rest.starts(with: [0x2d, 0x2d]) {

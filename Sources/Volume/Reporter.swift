@@ -16,7 +16,8 @@ final class Reporter: Sendable {
     private let pulse: RepeatedTask
 
     init(
-        every period: TimeAmount, on loop: any EventLoop, _ report: @escaping @Sendable () async -> Void
+        every period: TimeAmount, on loop: any EventLoop,
+        _ report: @escaping @Sendable () async -> Void
     ) {
         let (stream, continuation) = AsyncStream.makeStream(
             of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -97,7 +98,9 @@ extension VolumeService {
     }
 }
 
-/// When a volume with a time to live is over. Times are unix seconds.
+/// When a volume with a time to live is over.
+///
+/// Times are unix seconds.
 enum Expiry {
     /// The longest time between a volume's end and its deletion, seconds.
     static let longestDelay: UInt64 = 600
@@ -105,7 +108,9 @@ enum Expiry {
     /// Now, unix seconds.
     static func now() -> UInt64 { WallClock.seconds }
 
-    /// Whether the last write is older than the volume's time to live. An empty volume is never over.
+    /// Whether the last write is older than the volume's time to live.
+    ///
+    /// An empty volume is never over.
     static func isOver(_ volume: VolumeInfo, now: UInt64) -> Bool {
         guard let end = end(of: volume) else { return false }
         return now >= end

@@ -47,7 +47,8 @@ final class SpoolWriter: @unchecked Sendable {
     /// Bytes received in all.
     private(set) var total: UInt64 = 0
     private var usesSpool = false
-    private var isAtDisk = false
+    /// Whether a disk job is under way.
+    private(set) var isAtDisk = false
     private var isDiscarded = false
     private var onFinish: ((Result<UploadedFile, NeedleError>) -> Void)?
 

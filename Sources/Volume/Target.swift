@@ -10,8 +10,9 @@ enum Target: Equatable {
     /// A number without a key, or some other text.
     case other
 
-    /// Takes `/3,01637037d6[.ext]`, `/3/01637037d6[.ext]` or `/3/01637037d6/name.jpg` apart. Allocates nothing
-    /// for a good path.
+    /// Takes `/3,01637037d6[.ext]`, `/3/01637037d6[.ext]` or `/3/01637037d6/name.jpg` apart.
+    ///
+    /// Allocates nothing for a good path.
     init(path: Span<UInt8>) {
         guard let slashes = Target.slashes(in: path) else {
             self = .other
@@ -52,7 +53,9 @@ enum Target: Equatable {
         }
     }
 
-    /// Where the last dot is; the end without one. A dot at the very start is no extension.
+    /// Where the last dot is; the end without one.
+    ///
+    /// A dot at the very start is no extension.
     private static func withoutExtension(_ part: Span<UInt8>) -> Int {
         var i = part.count - 1
         while i > 0 {

@@ -41,7 +41,9 @@ struct PreparedUpload: Sendable {
     /// The MD5 the client sent, checked; empty without one.
     let contentMD5: String
 
-    /// Checks the MD5, finds name and type, compresses. Takes time in proportion to the body.
+    /// Checks the MD5, finds name and type, compresses.
+    ///
+    /// Takes time in proportion to the body.
     init(_ file: UploadedFile, head: UploadHead) throws(UploadError) {
         let headers = file.headers
         let expected = headers.contentMD5.isEmpty ? head.contentMD5 : headers.contentMD5
@@ -132,7 +134,9 @@ struct UploadContext: Sendable {
     /// Bytes that boundaries and headers of a multipart body may add to the file's.
     static let envelopeLimit: UInt64 = 1 << 20
 
-    /// Stores a file and answers. Called on the event loop.
+    /// Stores a file and answers.
+    ///
+    /// Called on the event loop.
     func store(_ file: UploadedFile) {
         guard file.body.length <= service.configuration.fileSizeLimit else {
             return refuse(.tooLarge(limit: service.configuration.fileSizeLimit))
@@ -146,14 +150,18 @@ struct UploadContext: Sendable {
         }
     }
 
-    /// Answers an upload that never reaches the volume. Called on the event loop.
+    /// Answers an upload that never reaches the volume.
+    ///
+    /// Called on the event loop.
     func refuse(_ error: UploadError) {
         service.counters.count(service.counters.failures)
         service.respond(exchange, to: request, 400, error: error.description)
         service.budget.release(reserved)
     }
 
-    /// Answers an upload that failed in the volume. Called on the event loop.
+    /// Answers an upload that failed in the volume.
+    ///
+    /// Called on the event loop.
     func fail(_ error: NeedleError) {
         service.counters.count(service.counters.failures)
         switch error {
@@ -168,7 +176,9 @@ struct UploadContext: Sendable {
         service.budget.release(reserved)
     }
 
-    /// Answers an upload that came too late. Called on the event loop.
+    /// Answers an upload that came too late.
+    ///
+    /// Called on the event loop.
     func stopped() {
         service.respond(exchange, to: request, 503, error: "the server is stopping", retryAfter: 1)
         service.budget.release(reserved)

@@ -34,7 +34,9 @@ struct UploadHead: Sendable {
         pairs = Pairs.json(of: request)
         guard request.hasQuery else { return }
         let query = request.query
-        if let text = query["ts"], let seconds = UInt64(text), seconds > 0 { lastModified = seconds }
+        if let text = query["ts"], let seconds = UInt64(text), seconds > 0 {
+            lastModified = seconds
+        }
         // Like the original, a ttl that cannot be read is none.
         if let text = query["ttl"], let parsed = try? TimeToLive(parsing: text) { ttl = parsed }
         isChunkManifest = UploadHead.isTrue(query["cm"])
@@ -104,8 +106,10 @@ enum Pairs {
         json(of: request.headers)
     }
 
-    /// The pairs among headers as JSON: names without the prefix, in canonical case, sorted, the first value of
-    /// each. `nil` without any, or when they are too long to keep.
+    /// The pairs among headers as JSON: names without the prefix, in canonical case, sorted, the
+    /// first value of each.
+    ///
+    /// `nil` without any, or when they are too long to keep.
     static func json(of headers: [(name: String, value: String)]) -> String? {
         var pairs: [String: String] = [:]
         for (name, value) in headers {

@@ -24,13 +24,16 @@ enum UploadRules {
         if head.isChunkManifest, !isRaw { return "" }
         let sent = headers.contentType
         if !sent.isEmpty, isRaw || sent != unknown { return sent }
-        guard let implied = ContentType.forName(name.utf8.span), implied != unknown else { return "" }
+        guard let implied = ContentType.forName(name.utf8.span), implied != unknown else {
+            return ""
+        }
         return implied
     }
 
     /// Whether bytes of a type are worth an attempt to compress them; the type without parameters counts.
     static func isCompressible(mime: String) -> Bool {
-        let type = mime.utf8.split(separator: 0x3b, maxSplits: 1).first?.trimmedText.lowercased() ?? ""
+        let type =
+            mime.utf8.split(separator: 0x3b, maxSplits: 1).first?.trimmedText.lowercased() ?? ""
         if type.hasPrefix("text/") { return true }
         if type.hasPrefix("application/") {
             return type.hasSuffix("xml") || type.hasSuffix("script")

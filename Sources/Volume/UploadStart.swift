@@ -25,7 +25,8 @@ extension VolumeService {
             guard isGranted else {
                 return self.respond(
                     exchange, to: request, 503,
-                    error: "too many uploads at once: \(MemoryBudget.defaultBytes) bytes are in use",
+                    error:
+                        "too many uploads at once: \(MemoryBudget.defaultBytes) bytes are in use",
                     retryAfter: 1)
             }
             let context = UploadContext(
@@ -44,7 +45,8 @@ extension VolumeService {
                 retryAfter: 1)
         case .failed(let reason):
             respond(
-                exchange, to: request, 500, error: "volume \(id) cannot be used on \(url): \(reason)")
+                exchange, to: request, 500,
+                error: "volume \(id) cannot be used on \(url): \(reason)")
         case .absent:
             respond(exchange, to: request, 500, error: "volume \(id) not found on \(url)")
         }
@@ -55,7 +57,8 @@ extension VolumeService {
         guard !head.isReplicate else { return nil }
         let copies = volume.info.replication.copies
         guard copies > 1 else { return nil }
-        return "writable replication locations [1] is less than volume \(volume.id) replication copy "
+        return
+            "writable replication locations [1] is less than volume \(volume.id) replication copy "
             + "count [\(copies)]"
     }
 }
@@ -79,7 +82,8 @@ extension UploadContext {
         case .malformed(let text):
             service.respond(exchange, to: request, 400, error: "request body: \(text)")
         case .timedOut:
-            service.respond(exchange, to: request, 408, error: "request body: nothing came for too long")
+            service.respond(
+                exchange, to: request, 408, error: "request body: nothing came for too long")
         case .disconnected: break
         }
         service.budget.release(reserved)

@@ -88,8 +88,7 @@ final class UploadStream: BodySink, @unchecked Sendable {
     func failed(_ error: BodyError) {
         guard !isDone, !hasEnded else { return }
         isDone = true
-        writer.discard()
-        resume()
+        dropWriter()
         context.bodyFailed(error)
     }
 
@@ -97,7 +96,7 @@ final class UploadStream: BodySink, @unchecked Sendable {
         switch event {
         case .part(let headers):
             guard choice.begin(headers) else { return }
-            writer.discard()
+            dropWriter()
             self.headers = headers
             isTooLarge = false
             writer = SpoolWriter(context, headers: headers)
@@ -112,11 +111,11 @@ final class UploadStream: BodySink, @unchecked Sendable {
         let limit = context.service.configuration.fileSizeLimit
         guard writer.total + UInt64(bytes.readableBytes) <= limit else {
             isTooLarge = true
-            writer.discard()
-            return
+            return dropWriter()
         }
         writer.append(bytes) { [weak self] result in self?.wrote(result) }
-        if writer.waitingBytes > UploadStream.queueLimit { pause() }
+        // Only the end of a disk job resumes, so there must be one.
+        if writer.isAtDisk, writer.waitingBytes > UploadStream.queueLimit { pause() }
     }
 
     /// The disk took what was waiting, or would not.
@@ -131,9 +130,14 @@ final class UploadStream: BodySink, @unchecked Sendable {
 
     private func refuse(_ error: UploadError) {
         isDone = true
+        dropWriter()
+        context.refuse(error)
+    }
+
+    /// Forgets what was received; the disk will not report any more, so reading goes on.
+    private func dropWriter() {
         writer.discard()
         resume()
-        context.refuse(error)
     }
 
     private func pause() {

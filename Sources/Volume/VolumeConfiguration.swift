@@ -36,7 +36,9 @@ public struct VolumeConfiguration: Sendable {
     /// Addresses and networks (`10.0.0.0/8`) that may write and delete; empty for the rule of
     /// ``isInsecure``.
     public var whiteList: [String] = []
-    /// Whether everybody may write and delete when there is neither a white list nor a signing key.
+    /// Whether everybody may write and delete when there is neither a white list nor a signing
+    /// key.
+    ///
     /// Otherwise only this machine may.
     public var isInsecure = false
     /// Key of the tokens that writes and deletes must show; empty for none.

@@ -26,7 +26,8 @@ struct VolumeRoutes: RequestHandler {
         case .get, .head: service.read(request, exchange, target)
         case .post, .put: write(request, exchange, target)
         case .delete: delete(request, exchange, target)
-        case .options: service.options(request, exchange, methods: "PUT, POST, GET, DELETE, OPTIONS")
+        case .options:
+            service.options(request, exchange, methods: "PUT, POST, GET, DELETE, OPTIONS")
         case .other(let method):
             service.respond(exchange, to: request, 400, error: "unsupported method \(method)")
         }
@@ -41,7 +42,8 @@ struct VolumeRoutes: RequestHandler {
             let id = String(request.path.dropLast(8))
             service.respond(
                 exchange, to: request, 400,
-                error: "Parse needleId error: needle id \(id) format error: strconv.ParseUint: parsing "
+                error:
+                    "Parse needleId error: needle id \(id) format error: strconv.ParseUint: parsing "
                     + "\"\(id)\": invalid syntax")
         case .other: service.respond(exchange, to: request, 400, error: request.pathError)
         }

@@ -129,8 +129,10 @@ public final class VolumeService: Sendable {
         }
     }
 
-    /// Stops: answers 503 to health checks, tells the master, lets requests under way finish for at most
-    /// `grace`, and closes the store. Calling it twice does no harm.
+    /// Stops: answers 503 to health checks, tells the master, lets requests under way finish for
+    /// at most `grace`, and closes the store.
+    ///
+    /// Calling it twice does no harm.
     public func shutdown(grace: TimeAmount) async {
         let parts = state.withLock { state -> RunState? in
             guard !state.isStopping else { return nil }

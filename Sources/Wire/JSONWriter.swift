@@ -208,7 +208,8 @@ public struct JSONWriter: Sendable {
                     bytes.append(
                         JSONWriter.hexDigit(UInt8(truncatingIfNeeded: scalar.value >> shift) & 15))
                 }
-            default: bytes.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+            default:
+                bytes.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
             }
         }
     }

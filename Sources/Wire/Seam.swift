@@ -68,7 +68,9 @@ public protocol VolumeServerPeer: Sendable {
     func vacuumCheck(_ id: VolumeID) async throws(PeerError) -> Double
     /// Copies the live needles of a volume aside; the volume keeps serving.
     func vacuumCompact(_ id: VolumeID) async throws(PeerError)
-    /// Switches the volume to the copy. Returns whether it is read-only afterwards, and its size.
+    /// Switches the volume to the copy.
+    ///
+    /// Returns whether it is read-only afterwards, and its size.
     func vacuumCommit(
         _ id: VolumeID
     ) async throws(PeerError) -> (isReadOnly: Bool, size: UInt64)
@@ -78,7 +80,9 @@ public protocol VolumeServerPeer: Sendable {
 
 /// What a volume server asks of a master.
 public protocol MasterPeer: Sendable {
-    /// Tells the leader everything about this server. Reports come in order; each replaces the one before.
+    /// Tells the leader everything about this server.
+    ///
+    /// Reports come in order; each replaces the one before.
     func report(
         _ report: ServerReport, from peer: any VolumeServerPeer
     ) async throws(PeerError) -> ReportReply

@@ -228,7 +228,9 @@ final class NotingSink: BodySink {
         let results = Recorder<Result<ByteBuffer, BodyError>>()
         try await withServer { request, exchange in
             if request.hasHeader("x-collect") {
-                exchange.readBody(limit: 1_000) { results.add($0) }
+                exchange.readBody(limit: 1_000) { result in
+                    withExtendedLifetime(exchange) { results.add(result) }
+                }
             } else {
                 Self.stream(notes)(request, exchange)
             }
@@ -278,7 +280,8 @@ final class NotingSink: BodySink {
             }
             exchange.readBody(limit: 100) { results.add($0) }
         } _: { server in
-            #expect(try Client(port: server.port).ask(post("Content-Length: 1", "x")).status == 200)
+            let client = try Client(port: server.port)
+            #expect(try client.ask(post("Content-Length: 1", "x")).status == 200)
             #expect(
                 results.all.suffix(2) == [
                     .failure(.malformed("asked for twice")), .failure(.disconnected),

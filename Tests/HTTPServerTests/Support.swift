@@ -15,6 +15,11 @@ struct Closure: RequestHandler {
 /// Logs nothing.
 let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
+/// The event loops all tests share.
+enum NIOGroup {
+    static var shared: MultiThreadedEventLoopGroup { .singleton }
+}
+
 /// Runs `body` with the port of a server that answers with `handler`.
 func withServer(
     limits: Limits = Limits(), host: String = "127.0.0.1",
@@ -22,7 +27,7 @@ func withServer(
     _ body: (HTTPServer) async throws -> Void
 ) async throws {
     let server = try await HTTPServer.start(
-        host: host, port: 0, group: MultiThreadedEventLoopGroup.singleton, limits: limits,
+        host: host, port: 0, group: NIOGroup.shared, limits: limits,
         logger: silent, handler: Closure(body: handler))
     do {
         try await body(server)
@@ -39,20 +44,21 @@ final class Recorder<Value: Sendable>: Sendable {
     func add(_ value: Value) { values.withLock { $0.append(value) } }
     var all: [Value] { values.withLock { $0 } }
 
-    /// Waits until there are `count` values; fails the test after five seconds.
+    /// Waits until there are `count` values; fails the test after twenty seconds.
     func wait(for count: Int) async throws -> [Value] {
-        let deadline = ContinuousClock.now + .seconds(5)
+        let deadline = ContinuousClock.now + .seconds(20)
         while all.count < count, ContinuousClock.now < deadline {
             try await Task.sleep(for: .milliseconds(2))
         }
-        try #require(all.count >= count, "only \(all.count) of \(count) values after five seconds")
+        try #require(
+            all.count >= count, "only \(all.count) of \(count) values after twenty seconds")
         return all
     }
 }
 
-/// Waits until `condition` holds; false after five seconds.
+/// Waits until `condition` holds; false after twenty seconds.
 func eventually(_ condition: () -> Bool) async throws -> Bool {
-    let deadline = ContinuousClock.now + .seconds(5)
+    let deadline = ContinuousClock.now + .seconds(20)
     while !condition() {
         if ContinuousClock.now > deadline { return false }
         try await Task.sleep(for: .milliseconds(2))
@@ -71,7 +77,9 @@ struct Answer {
     var text: String { String(decoding: body, as: UTF8.self) }
 }
 
-/// A blocking client that sends exactly the bytes it is told to. Waits at most five seconds for anything.
+/// A blocking client that sends exactly the bytes it is told to.
+///
+/// Waits at most twenty seconds for anything.
 final class Client {
     private var descriptor: CInt
     private var buffered: [UInt8] = []
@@ -79,8 +87,8 @@ final class Client {
     init(port: Int, receiveBuffer: CInt? = nil) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw ClientError(description: "socket: errno \(errno)") }
-        set(SO_RCVTIMEO, timeval(tv_sec: 5, tv_usec: 0))
-        set(SO_SNDTIMEO, timeval(tv_sec: 5, tv_usec: 0))
+        set(SO_RCVTIMEO, timeval(tv_sec: 20, tv_usec: 0))
+        set(SO_SNDTIMEO, timeval(tv_sec: 20, tv_usec: 0))
         if let receiveBuffer { set(SO_RCVBUF, receiveBuffer) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -150,7 +158,7 @@ final class Client {
         }
         if count > 0 { return Array(chunk[..<count]) }
         if count == 0 || errno == ECONNRESET { return nil }
-        throw ClientError(description: "nothing received for five seconds")
+        throw ClientError(description: "nothing received for twenty seconds")
     }
 
     /// Receives until the server closes.
@@ -161,6 +169,13 @@ final class Client {
     }
 
     func readText() throws -> String { String(decoding: try readToEnd(), as: UTF8.self) }
+
+    /// Whether the server has closed by now; does not wait.
+    var hasEnded: Bool {
+        var byte: UInt8 = 0
+        return unsafe recv(descriptor, &byte, 1, CInt(MSG_PEEK | MSG_DONTWAIT))
+            == 0
+    }
 
     /// Whether the server has closed the connection and sent nothing more.
     func isClosedByServer() throws -> Bool { try readToEnd().isEmpty }
@@ -239,6 +254,7 @@ final class Client {
     }
 
     private func readBytes(_ count: Int) throws -> [UInt8] {
+        guard count > 0 else { return [] }
         var bytes: [UInt8] = []
         while bytes.count < count {
             guard let more = try receive() else {

@@ -43,4 +43,42 @@ import Testing
         #expect(try again.statistics(of: again.main).entries == Int(kept) + 1)
         again.close()
     }
+
+    /// A size limit stands in for a device that fails: the write of the commit is refused.
+    @Test func `after a failed commit nothing more is written, reads go on`() async throws {
+        let directory = try TemporaryDirectory()
+        await #expect(processExitsWith: .success) { [path = directory.file() as String] in
+            let environment = try Environment(path: path)
+            let table = environment.main
+            try environment.write { txn throws(LMDBError) in
+                try txn.put16(1, 1, for: 1, in: table)
+            }
+            signal(SIGXFSZ, SIG_IGN)
+            var limit = rlimit(rlim_cur: 64 << 10, rlim_max: 64 << 10)
+            guard unsafe setrlimit(__rlimit_resource_t(UInt32(RLIMIT_FSIZE.rawValue)), &limit) == 0
+            else { exit(2) }
+            let error = failure { () throws(LMDBError) in
+                try environment.write { txn throws(LMDBError) in
+                    for key in UInt64(2)..<20_000 { try txn.put16(0, 0, for: key, in: table) }
+                }
+            }
+            guard case .io(let origin, _) = error, origin.call == "mdb_txn_commit" else { exit(3) }
+            let again = failure { () throws(LMDBError) in
+                try environment.write { txn throws(LMDBError) in
+                    try txn.put16(2, 2, for: 2, in: table)
+                }
+            }
+            let reason = error?.description ?? ""
+            guard again == .poisoned(path: environment.path, reason: reason) else { exit(4) }
+            guard try environment.value16(for: 1, in: table)?.0 == 1,
+                try environment.statistics(of: table).entries == 1
+            else { exit(5) }
+            exit(0)
+        }
+        let environment = try Environment(path: directory.file())
+        #expect(try environment.statistics(of: environment.main).entries == 1)
+        try environment.write { txn throws(LMDBError) in
+            try txn.put16(2, 2, for: 2, in: environment.main)
+        }
+    }
 }

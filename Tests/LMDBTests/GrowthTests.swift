@@ -143,4 +143,28 @@ import Testing
         let again = try open(directory, mapSize: 64 << 10, limit: 1 << 20)
         #expect(try again.value16(for: 1, in: again.main)?.0 == 1)
     }
+
+    @Test func `a reader follows the map another process made larger`() async throws {
+        let directory = try TemporaryDirectory()
+        try open(directory, mapSize: 64 << 10, limit: 1 << 30).close()
+        var options = Environment.Options()
+        options.mapSize = 64 << 10
+        options.readOnly = true
+        let reader = try Environment(path: directory.file(), options: options)
+        #expect(try reader.value16(for: 1, in: reader.main) == nil)
+        await #expect(processExitsWith: .success) { [path = directory.file() as String] in
+            let environment = try Environment(path: path)
+            try environment.write { txn throws(LMDBError) in
+                for key in UInt64(0)..<50_000 {
+                    try txn.put16(key, ~key, for: key, in: environment.main)
+                }
+            }
+            environment.close()
+            exit(0)
+        }
+        for key in [UInt64(1), 25_000, 49_999] {
+            #expect(try reader.value16(for: key, in: reader.main)?.1 == ~key)
+        }
+        #expect(try reader.statistics().mapSize >= 1 << 20)
+    }
 }

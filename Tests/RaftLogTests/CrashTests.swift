@@ -5,8 +5,9 @@ import Synchronization
 import Testing
 
 @Suite struct CrashTests {
-    /// A child appends and applies until it is killed at a random moment. Nothing it was told is
-    /// durable may be gone, and what is there is whole.
+    /// A child appends and applies until it is killed at a random moment.
+    ///
+    /// Nothing it was told is durable may be gone, and what is there is whole.
     @Test(arguments: 0..<5) func `kill -9 loses nothing acknowledged`(round: Int) async throws {
         let directory = try MasterDirectory()
         let seed = UInt64.random(in: 0 ... .max)
@@ -32,7 +33,7 @@ import Testing
         }
         let done = try directory.bytes(directory.path + "/done")
         let acknowledged = done.enumerated().reduce(UInt64(0)) { $0 | UInt64($1.1) << ($1.0 * 8) }
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             let last = try log.last.index
             #expect(last == acknowledged || last == acknowledged + 1)
             let state = try #require(try log.state)
@@ -64,6 +65,6 @@ import Testing
             while true { _ = log.nodeID }
         }
         let node = try directory.withLog { $0.nodeID }
-        try directory.withLog { #expect($0.nodeID == node) }
+        try directory.withLog { log throws in #expect(log.nodeID == node) }
     }
 }

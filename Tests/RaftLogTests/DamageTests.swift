@@ -6,7 +6,7 @@ import Testing
 @Suite struct DamageTests {
     private func filled() throws -> MasterDirectory {
         let directory = try MasterDirectory()
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             for index in UInt64(1)...20 {
                 try log.appendAndApply(
                     type: 1, payload: [UInt8](repeating: UInt8(index), count: 60),
@@ -38,7 +38,7 @@ import Testing
             #expect(try directory.bytes(directory.data) == damaged, "a refused log is left alone")
         }
         try directory.store(image, at: directory.data)
-        try directory.withLog { #expect(try $0.last.index == 20) }
+        try directory.withLog { log throws in #expect(try log.last.index == 20) }
     }
 
     @Test func `the error says what was expected and what was found`() throws {
@@ -78,7 +78,7 @@ import Testing
         // A whole entry of another log at the same index: only the chain tells.
         directory = try filled()
         let other = try MasterDirectory()
-        try other.withLog { log in
+        try other.withLog { log throws in
             try log.append((1...20).map { entry($0, "other") })
         }
         var foreign: [UInt8] = []

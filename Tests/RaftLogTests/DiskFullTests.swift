@@ -14,7 +14,7 @@ import Testing
         defer { unsafe umount2(directory.path, CInt(MNT_DETACH)) }
         let ballast = directory.path + "/ballast"
         try directory.store([UInt8](repeating: 1, count: 100 << 10), at: ballast)
-        let last = try directory.withLog { log in
+        let last = try directory.withLog { log throws in
             var number: UInt64 = 0
             var seen: RaftLogError?
             while seen == nil, number < 10_000 {
@@ -36,7 +36,7 @@ import Testing
             #expect(try log.appendAndApply(type: 1, payload: [1], state: [2]) == number + 1)
             return number + 1
         }
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             #expect(try log.state == AppliedState(appliedIndex: last, blob: [2]))
         }
     }

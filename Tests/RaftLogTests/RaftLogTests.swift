@@ -1,11 +1,12 @@
 import Foundation
+import LMDB
 import RaftLog
 import Testing
 
 @Suite struct RaftLogTests {
     @Test func `a new log has an identity and nothing else, and keeps it`() throws {
         let directory = try MasterDirectory()
-        let (node, name) = try directory.withLog { log in
+        let (node, name) = try directory.withLog { log throws in
             #expect(log.nodeID != 0)
             #expect(log.clusterID == nil)
             #expect(try log.firstIndex == 1)
@@ -17,21 +18,21 @@ import Testing
         }
         let text = String(decoding: try directory.bytes(directory.identity), as: UTF8.self)
         #expect(text.hasPrefix("node \(name)\ncluster none\ncreated 20"))
-        try directory.withLog { #expect($0.nodeID == node) }
+        try directory.withLog { log throws in #expect(log.nodeID == node) }
         let other = try MasterDirectory()
-        try other.withLog { #expect($0.nodeID != node) }
+        try other.withLog { log throws in #expect(log.nodeID != node) }
     }
 
     @Test func `entries, votes and state survive a reopening`() throws {
         let directory = try MasterDirectory()
         let entries = [entry(1), entry(2), entry(3, term: 4)]
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             try log.append(entries)
             try log.persist(
                 PersistBatch(hardState: HardState(term: 4, vote: 9, commit: 2)))
             try log.saveState(appliedIndex: 2, blob: [1, 2, 3])
         }
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             #expect(try log.entries(from: 1) == entries)
             #expect(try log.entries(from: 2, maxCount: 1) == [entries[1]])
             #expect(try log.entries(from: 1, maxBytes: 1) == [entries[0]])
@@ -47,14 +48,14 @@ import Testing
 
     @Test func `a lone master appends, commits and applies at once`() throws {
         let directory = try MasterDirectory()
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             for number in UInt64(1)...5 {
                 let index = try log.appendAndApply(
                     type: 3, payload: [UInt8(number)], state: [0, UInt8(number)])
                 #expect(index == number)
             }
         }
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             #expect(try log.state == AppliedState(appliedIndex: 5, blob: [0, 5]))
             #expect(try log.hardState == HardState(term: 1, vote: log.nodeID, commit: 5))
             #expect(try log.entries(from: 5) == [Entry(index: 5, term: 1, type: 3, payload: [5])])
@@ -70,7 +71,7 @@ import Testing
 
     @Test func `what cannot follow is refused and changes nothing`() throws {
         let directory = try MasterDirectory()
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             let start = PersistBatch(
                 entries: [entry(1), entry(2, term: 2), entry(3, term: 2)],
                 hardState: HardState(term: 2, vote: 5, commit: 2),
@@ -126,7 +127,7 @@ import Testing
 
     @Test func `limits are named and refused`() throws {
         let directory = try MasterDirectory()
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             var large = entry(1)
             large.payload = [UInt8](repeating: 0, count: RaftLog.maxPayloadBytes + 1)
             #expect(
@@ -149,14 +150,14 @@ import Testing
 
     @Test func `an uncommitted tail is replaced by another leader's`() throws {
         let directory = try MasterDirectory()
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             try log.append([entry(1), entry(2), entry(3), entry(4)])
             let batch = PersistBatch(
                 truncateFrom: 3, entries: [entry(3, term: 2, "new")],
                 hardState: HardState(term: 2, vote: 0, commit: 3))
             try log.persist(batch)
         }
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             let expected = [entry(1), entry(2), entry(3, term: 2, "new")]
             #expect(try log.entries(from: 1) == expected)
         }
@@ -165,7 +166,7 @@ import Testing
     @Test func `compaction keeps the tail, the unapplied and the chain`() throws {
         let directory = try MasterDirectory()
         let count: UInt64 = 20_000
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             for start in stride(from: UInt64(1), through: count, by: 4000) {
                 try log.append((start..<start + 4000).map { entry($0) })
             }
@@ -176,7 +177,7 @@ import Testing
             try log.saveState(appliedIndex: count, blob: [2])
             #expect(try log.compact(upTo: count) == count - RaftLog.keptEntries + 1)
         }
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             let first = count - RaftLog.keptEntries + 1
             #expect(try log.firstIndex == first)
             #expect(try log.term(at: first - 1) == 1)
@@ -187,7 +188,7 @@ import Testing
                     + "nothing was written")
             try log.append([entry(count + 1)])
         }
-        try directory.withLog { #expect(try $0.last.index == count + 1) }
+        try directory.withLog { log throws in #expect(try log.last.index == count + 1) }
     }
 
     @Test func `a cluster is joined once`() throws {
@@ -195,7 +196,7 @@ import Testing
         var generator = SystemRandomNumberGenerator()
         let id = ClusterID(using: &generator)
         #expect(ClusterID(id.description) == id)
-        try directory.withLog { log in
+        try directory.withLog { log throws in
             try log.setClusterID(id)
             try log.setClusterID(id)
             let other = ClusterID(high: 1, low: 2)
@@ -205,7 +206,7 @@ import Testing
                     + "nothing was written")
             #expect(log.clusterID == id)
         }
-        try directory.withLog { #expect($0.clusterID == id) }
+        try directory.withLog { log throws in #expect(log.clusterID == id) }
         let text = String(decoding: try directory.bytes(directory.identity), as: UTF8.self)
         #expect(text.contains("cluster \(id)\n"))
     }

@@ -93,7 +93,7 @@ struct ContentTypeTests {
             ([0x1a, 0x45, 0xdf, 0xa3], "video/webm"),
             ([0, 0, 0, 20] + Array("ftypmp42\0\0\0\0isom".utf8), "video/mp4"),
             ([0, 0, 0, 16] + Array("ftypisom\0\0\0\0mp42".utf8), "application/octet-stream"),
-            ([0xff, 0xff, 0xff, 0xfc] + Array("ftypmp42".utf8), "application/octet-stream"),
+            ([0x00, 0xff, 0xff, 0xfc] + Array("ftypmp42".utf8), "application/octet-stream"),
             ([0x00, 0x01, 0x00, 0x00], "font/ttf"), (Array("wOF2".utf8), "font/woff2"),
             (
                 [UInt8](repeating: 0, count: 34) + Array("LP".utf8),

@@ -77,7 +77,8 @@ import Testing
             #expect(remote.status == 500)
             #expect(
                 remote.text
-                    == #"{"error":"Delete chunks error: chunk 77,01637037d6: volume 77 is not on this server"}"#)
+                    == #"{"error":"Delete chunks error: chunk 77,01637037d6: volume 77 is not on this server"}"#
+            )
             #expect(try await server.send("GET", "/3,02637037d6?cm=false").status == 200)
         }
     }
@@ -87,7 +88,8 @@ import Testing
             _ = try await server.post("/3,01637037d6", [1], filename: "a")
             _ = try await server.post("/3,02637037d6", [1], filename: "b")
             let answer = try await server.send(
-                "POST", "/delete?fid=3,01637037d6&fid=3,02deadbeef&fid=x&fid=9,01637037d6", body: [])
+                "POST", "/delete?fid=3,01637037d6&fid=3,02deadbeef&fid=x&fid=9,01637037d6", body: []
+            )
             #expect(answer.status == 202)
             #expect(
                 answer.text

@@ -84,9 +84,11 @@ private let twoParts =
 
     @Test(arguments: [
         ("", MultipartError.nextPart), ("no boundary at all\r\n", .nextPart), ("--xyz", .nextPart),
-        ("--xyz\r\nContent-Type: a/b\r\n", .nextPart), ("--xyz--\r\n", .noParts), ("--xyz--", .noParts),
+        ("--xyz\r\nContent-Type: a/b\r\n", .nextPart), ("--xyz--\r\n", .noParts),
+        ("--xyz--", .noParts),
         ("--xyz\r\n\r\nhalf", .unexpectedEnd), ("--xyz\r\n\r\nhalf\r\n--xyz", .unexpectedEnd),
-        ("--xyz\r\n\r\nhalf\r\n--xyz\r\n", .nextPart), ("--xyz\r\n\r\na\r\n--xyz rest\r\n", .boundaryLine),
+        ("--xyz\r\n\r\nhalf\r\n--xyz\r\n", .nextPart),
+        ("--xyz\r\n\r\na\r\n--xyz rest\r\n", .boundaryLine),
     ])
     func refuses(_ text: String, _ error: MultipartError) {
         #expect(throws: error) { try parts(text) }
@@ -108,7 +110,9 @@ private let twoParts =
         #expect(throws: MultipartError.headersTooLong) { try parts("--xyz\r\nX: \(long)") }
         #expect(throws: MultipartError.headersTooLong) { try parts("--xyz\r\nX: \(long)\r\n\r\n") }
         let preamble = String(repeating: "a\n", count: MultipartParser.preambleLimit / 2 + 1)
-        #expect(throws: MultipartError.nextPart) { try parts(preamble + "--xyz\r\n\r\na\r\n--xyz--") }
+        #expect(throws: MultipartError.nextPart) {
+            try parts(preamble + "--xyz\r\n\r\na\r\n--xyz--")
+        }
     }
 
     @Test func randomBodiesSurviveRandomCuts() throws {
@@ -117,7 +121,8 @@ private let twoParts =
         var random = SplitMix(seed: seed)
         for _ in 0..<300 {
             let data = random.bytes(below: 200)
-            let body = Array("--xyz\r\nContent-Disposition: form-data; filename=f\r\n\r\n".utf8)
+            let body =
+                Array("--xyz\r\nContent-Disposition: form-data; filename=f\r\n\r\n".utf8)
                 + data + Array("\r\n--xyz--\r\n".utf8)
             let cuts = (0..<Int.random(in: 0...6, using: &random))
                 .map { _ in Int.random(in: 0...body.count, using: &random) }.sorted()
@@ -156,7 +161,9 @@ private struct SplitMix: RandomNumberGenerator {
 
     /// Pieces of boundaries and line ends, never a whole delimiter.
     mutating func bytes(below limit: Int) -> [UInt8] {
-        let words = ["\r", "\n", "\r\n", "--", "-", "--xy", "xyz", "a", ":", " ", "\r\n--xy", "\r\n--xyzq"]
+        let words = [
+            "\r", "\n", "\r\n", "--", "-", "--xy", "xyz", "a", ":", " ", "\r\n--xy", "\r\n--xyzq",
+        ]
         var bytes: [UInt8] = []
         let count = Int.random(in: 0..<limit, using: &self)
         while bytes.count < count {

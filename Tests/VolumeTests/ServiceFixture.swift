@@ -22,7 +22,8 @@ struct ServiceFixture {
         _ body: (ServiceFixture) async throws -> Void
     ) async throws {
         let directory = "/tmp/volume-service-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+            atPath: directory, withIntermediateDirectories: true)
         var configuration = VolumeConfiguration(
             store: StoreConfiguration(directories: [.init(path: directory, maxVolumes: 8)]))
         configuration.port = 0
@@ -60,7 +61,9 @@ struct ServiceFixture {
         try await TestConnection(port: service.port, group: group)
     }
 
-    /// Sends one request and returns the answer. `body` `nil`: none, and no length told.
+    /// Sends one request and returns the answer.
+    ///
+    /// `body` `nil`: none, and no length told.
     func send(
         _ method: String, _ path: String, _ headers: [(String, String)] = [], body: [UInt8]? = nil
     ) async throws -> TestAnswer {
@@ -108,7 +111,8 @@ final class RecordingMaster: MasterPeer {
     ) async throws(PeerError) -> ReportReply {
         state.withLock { $0.reports.append(report) }
         arrived.yield(report)
-        return ReportReply(volumeSizeLimit: 1 << 30, topologyID: "topology", masters: ["127.0.0.1:9333"])
+        return ReportReply(
+            volumeSizeLimit: 1 << 30, topologyID: "topology", masters: ["127.0.0.1:9333"])
     }
 
     func disconnected(_ serverID: String) async { state.withLock { $0.gone.append(serverID) } }

@@ -14,7 +14,8 @@ import Testing
         ("form-data; filename=\"plain.txt\"; filename*=UTF-8'en'%e2%98%83.txt", "☃.txt"),
         ("form-data; filename=\"plain.txt\"; filename*=latin-1''%E9.txt", "plain.txt"),
         ("attachment;FILENAME=x.bin", "x.bin"), ("filename=\"x\"", "x"),
-        ("inline; filename=\"unclosed", "unclosed"), ("form-data ; filename = spaced ; x=y", "spaced"),
+        ("inline; filename=\"unclosed", "unclosed"),
+        ("form-data ; filename = spaced ; x=y", "spaced"),
     ])
     func finds(_ header: String, _ filename: String) {
         #expect(MediaParameters(header)["filename"] == filename)
@@ -33,7 +34,8 @@ import Testing
 @Suite struct MultipartHeadersTests {
     @Test func parsesWhatMatters() {
         let block = ByteBuffer(
-            string: "content-TYPE:  text/plain \r\nContent-Disposition: form-data;\r\n filename=a.txt\r\n"
+            string:
+                "content-TYPE:  text/plain \r\nContent-Disposition: form-data;\r\n filename=a.txt\r\n"
                 + "Content-Encoding: gzip\r\nContent-MD5: AAAA\r\nnonsense\r\n\r\n")
         let headers = MultipartHeaders(block: block.readableBytesView)
         #expect(headers.contentType == "text/plain")
@@ -47,7 +49,8 @@ import Testing
     private func chosen(_ filenames: [String]) throws -> String {
         var body = ""
         for (index, name) in filenames.enumerated() {
-            body += "--b\r\nContent-Disposition: form-data; name=x; filename=\"\(name)\"\r\n\r\n\(index)\r\n"
+            body +=
+                "--b\r\nContent-Disposition: form-data; name=x; filename=\"\(name)\"\r\n\r\n\(index)\r\n"
         }
         let part = try WholePart.find(in: ByteBuffer(string: body + "--b--\r\n"), boundary: "b")
         return "\(part.headers.filename):\(String(buffer: part.data))"
@@ -63,7 +66,8 @@ import Testing
 
 @Suite struct UploadRulesTests {
     @Test(arguments: [
-        ("a/b/c.dat", "c.dat"), (#"C:\dir\win.doc"#, "win.doc"), ("plain", "plain"), ("", ""), ("dir/", "dir"),
+        ("a/b/c.dat", "c.dat"), (#"C:\dir\win.doc"#, "win.doc"), ("plain", "plain"), ("", ""),
+        ("dir/", "dir"),
         ("///", ""), ("/3,01637037d6", "3,01637037d6"), ("é/ü☃.bin", "ü☃.bin"),
     ])
     func baseName(_ path: String, _ name: String) { #expect(UploadRules.baseName(path) == name) }
@@ -72,7 +76,8 @@ import Testing
         ("text/plain; charset=utf-8", true), ("TEXT/css", true), ("application/xml", true),
         ("application/xhtml+xml", true), ("application/javascript", true), ("audio/wav", true),
         ("audio/x-wav", true), ("application/json", false), ("image/svg+xml", false),
-        ("image/bmp", false), ("application/pdf", false), ("application/octet-stream", false), ("", false),
+        ("image/bmp", false), ("application/pdf", false), ("application/octet-stream", false),
+        ("", false),
     ])
     func compressible(_ mime: String, _ expected: Bool) {
         #expect(UploadRules.isCompressible(mime: mime) == expected)
@@ -106,7 +111,8 @@ import Testing
         #expect(Gzip.compress(ByteBuffer(string: "hello world")) == nil)
         #expect(Gzip.compress(ByteBuffer()) == nil)
         var random = SystemRandomNumberGenerator()
-        let noise = ByteBuffer(bytes: (0..<4096).map { _ in UInt8.random(in: 0...255, using: &random) })
+        let noise = ByteBuffer(
+            bytes: (0..<4096).map { _ in UInt8.random(in: 0...255, using: &random) })
         #expect(Gzip.compress(noise) == nil)
     }
 
@@ -131,12 +137,16 @@ import Testing
     }
 
     @Test func knownMD5() {
-        #expect(digest([ByteBuffer(string: "hello world")], isGzip: false).md5 == "XrY7u+Ae7tCTyyK7j1rNww==")
+        #expect(
+            digest([ByteBuffer(string: "hello world")], isGzip: false).md5
+                == "XrY7u+Ae7tCTyyK7j1rNww==")
     }
 }
 
 @Suite struct Base64Tests {
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")])
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="),
+    ])
     func encodes(_ text: String, _ encoded: String) {
         #expect(Base64.encode(text.utf8) == encoded)
         let bare = encoded.prefix { $0 != "=" }

@@ -33,7 +33,9 @@ import Testing
             let body = Array("raw bytes".utf8)
             let put = try await server.send("PUT", "/3,02637037d6?pretty=1", body: body)
             #expect(put.status == 201)
-            #expect(put.text.hasPrefix("{\n  \"name\": \"3,02637037d6\",\n  \"size\": 9,\n  \"eTag\": "))
+            #expect(
+                put.text.hasPrefix("{\n  \"name\": \"3,02637037d6\",\n  \"size\": 9,\n  \"eTag\": ")
+            )
             let form = try await server.send(
                 "POST", "/3,03637037d6", [("Content-Type", "application/x-www-form-urlencoded")],
                 body: body)
@@ -72,7 +74,8 @@ import Testing
             #expect(answer.status == 201)
             #expect(
                 answer.text
-                    == #"{"name":"empty.txt","eTag":"00000000","mime":"text/plain; charset=utf-8"}"#)
+                    == #"{"name":"empty.txt","eTag":"00000000","mime":"text/plain; charset=utf-8"}"#
+            )
         }
     }
 
@@ -111,14 +114,20 @@ import Testing
     }
 
     @Test(arguments: [
-        ("POST", "/x,01637037d6", 400, #"{"error":"strconv.ParseUint: parsing \"x\": invalid syntax"}"#),
+        (
+            "POST", "/x,01637037d6", 400,
+            #"{"error":"strconv.ParseUint: parsing \"x\": invalid syntax"}"#
+        ),
         ("POST", "/3,12", 400, #"{"error":"Invalid fid: 12"}"#),
         (
             "PUT", "/7/01637037d6", 400,
             #"{"error":"Parse needleId error: needle id /7/01 format error: strconv.ParseUint: parsing "#
                 + #"\"/7/01\": invalid syntax"}"#
         ),
-        ("POST", "/3,01637037d6", 400, #"{"error":"request Content-Type isn't multipart/form-data"}"#),
+        (
+            "POST", "/3,01637037d6", 400,
+            #"{"error":"request Content-Type isn't multipart/form-data"}"#
+        ),
         ("PATCH", "/3,01637037d6", 400, #"{"error":"unsupported method PATCH"}"#),
     ])
     func refusals(_ method: String, _ path: String, _ status: Int, _ text: String) async throws {
@@ -138,7 +147,8 @@ import Testing
             let other = try await server.post("/3,01deadbeef", [1])
             #expect(other.status == 500)
             #expect(
-                other.text == #"{"error":"failed to write to local disk: mismatching cookie deadbeef"}"#)
+                other.text
+                    == #"{"error":"failed to write to local disk: mismatching cookie deadbeef"}"#)
             let noParts = try await server.send(
                 "POST", "/3,02637037d6", [("Content-Type", "multipart/form-data; boundary=x")],
                 body: Array("--x--\r\n".utf8))
@@ -148,7 +158,8 @@ import Testing
     }
 
     @Test func replicatedVolumesNeedTheirReplicas() async throws {
-        try await ServiceFixture.run(replication: ReplicaPlacement(stored: 1)) { server async throws in
+        try await ServiceFixture.run(replication: ReplicaPlacement(stored: 1)) {
+            server async throws in
             let answer = try await server.post("/3,01637037d6", [1])
             #expect(answer.status == 500)
             #expect(
@@ -164,7 +175,9 @@ import Testing
         try await ServiceFixture.run({ $0.fileSizeLimit = 1000 }) { server async throws in
             let fits = [UInt8](repeating: 7, count: 1000)
             #expect(try await server.post("/3,01637037d6", fits).status == 201)
-            for (method, body) in [("PUT", fits + [1]), ("PUT", [UInt8](repeating: 1, count: 2 << 20))] {
+            for (method, body) in [
+                ("PUT", fits + [1]), ("PUT", [UInt8](repeating: 1, count: 2 << 20)),
+            ] {
                 let answer = try await server.send(method, "/3,02637037d6", body: body)
                 #expect(answer.status == 400)
                 #expect(answer.text == #"{"error":"file over the limited 1000 bytes"}"#)

@@ -201,7 +201,9 @@ extension MasterHandler {
 }
 
 extension MasterCore {
-    /// Deletes every volume of a collection. Returns whether there was one.
+    /// Deletes every volume of a collection.
+    ///
+    /// Returns whether there was one.
     func deleteCollection(_ name: String) async throws(PeerError) -> Bool {
         let servers = shared.withLock { shared in
             let holders = shared.topology.volumes(ofCollection: name).flatMap(\.holders)

@@ -59,7 +59,9 @@ struct Parameters: Sendable {
     }
 }
 
-/// Fields of a `multipart/form-data` body. Total: whatever the bytes are, it finds some fields or none.
+/// Fields of a `multipart/form-data` body.
+///
+/// Total: whatever the bytes are, it finds some fields or none.
 enum MultipartForm {
     /// The `boundary` of a content type.
     static func boundary(_ contentType: String) -> String? {
@@ -143,7 +145,8 @@ extension Parameters {
     static let volumesLimit = 100
 
     /// The parameters of an assign.
-    func assignRequest(_ configuration: MasterConfiguration) throws(ParameterError) -> AssignRequest {
+    func assignRequest(_ configuration: MasterConfiguration) throws(ParameterError) -> AssignRequest
+    {
         var request = AssignRequest(layout: try layout(configuration))
         request.count = try count()
         request.whereabouts = whereabouts

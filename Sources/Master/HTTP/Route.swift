@@ -47,7 +47,9 @@ enum Route: Sendable, Hashable {
         }
     }
 
-    /// Finds the route of a path, as sent. Most frequent first.
+    /// Finds the route of a path, as sent.
+    ///
+    /// Most frequent first.
     init(_ path: Span<UInt8>) {
         if path.is("/dir/assign") {
             self = .assign

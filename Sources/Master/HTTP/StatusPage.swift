@@ -20,7 +20,8 @@ enum StatusPage {
     }
 
     /// The page of a master.
-    static func html(_ shared: borrowing MasterShared, address: String, core: MasterCore) -> String {
+    static func html(_ shared: borrowing MasterShared, address: String, core: MasterCore) -> String
+    {
         let slots = shared.topology.slots
         var page = """
             <!doctype html><html lang="en"><head><meta charset="utf-8">

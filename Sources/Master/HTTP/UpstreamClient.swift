@@ -2,8 +2,8 @@ import HTTPServer
 import NIOCore
 import NIOPosix
 
-/// Sends single requests to volume servers, one connection each, on the event loop of the client's own
-/// connection, so that its body is passed on without a copy or a hop.
+/// Sends single requests to volume servers, one connection each, on the event loop of the client's
+/// own connection, so that its body is passed on without a copy or a hop.
 struct UpstreamClient: Sendable {
     /// How long a connection may take.
     static let connectTimeout = TimeAmount.seconds(5)
@@ -25,8 +25,10 @@ struct UpstreamClient: Sendable {
         return try await promise.futureResult.get()
     }
 
-    /// Passes the body of `exchange` on, at most `limit` bytes. `completion` is called once, on the
-    /// exchange's event loop, unless the client goes away first.
+    /// Passes the body of `exchange` on, at most `limit` bytes.
+    ///
+    /// `completion` is called once, on the exchange's event loop, unless the client goes away
+    /// first.
     func forward(
         _ exchange: Exchange, limit: UInt64, to address: String, head: ByteBuffer, isChunked: Bool,
         completion: @escaping (Result<UpstreamAnswer, ForwardError>) -> Void
@@ -93,7 +95,9 @@ struct UpstreamClient: Sendable {
     }
 }
 
-/// One request under way. Confined to its event loop.
+/// One request under way.
+///
+/// Confined to its event loop.
 final class UpstreamRequest: ChannelInboundHandler, BodySink {
     typealias InboundIn = ByteBuffer
 

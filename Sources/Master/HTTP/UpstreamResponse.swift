@@ -30,7 +30,9 @@ enum UpstreamError: Error, Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Takes an HTTP/1.1 answer apart as it arrives. Total: any bytes give an answer, a wish for more, or an error.
+/// Takes an HTTP/1.1 answer apart as it arrives.
+///
+/// Total: any bytes give an answer, a wish for more, or an error.
 struct UpstreamResponse {
     /// Bytes of head and of body.
     static let limit = 64 << 10

@@ -59,7 +59,8 @@ enum IPAddress {
         if !text.contains(":") { return four(text) }
         let bare = text.split(separator: "%", omittingEmptySubsequences: false)[0]
         guard let bytes = sixteen(String(bare)) else { return nil }
-        let mapped = bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 0xff && bytes[11] == 0xff
+        let mapped =
+            bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 0xff && bytes[11] == 0xff
         return mapped ? Array(bytes[12...]) : bytes
     }
 

@@ -69,7 +69,8 @@ enum AssignRefusal: Error, Sendable, Hashable, CustomStringConvertible {
 
 extension MasterShared {
     /// Finds a volume and keys for a request, without waiting for anything.
-    mutating func assign(_ request: AssignRequest, key reserved: NeedleKey? = nil) -> AssignAttempt {
+    mutating func assign(_ request: AssignRequest, key reserved: NeedleKey? = nil) -> AssignAttempt
+    {
         guard let layout = topology.layoutIndex(request.layout),
             let (position, choice) = pick(layout, request.whereabouts)
         else { return .noVolume }

@@ -47,8 +47,8 @@ extension Layout {
 }
 
 extension MasterShared {
-    /// Layouts in use whose roomy volumes have for long been fewer than half of what they once were, with
-    /// how many to make.
+    /// Layouts in use whose roomy volumes have for long been fewer than half of what they once
+    /// were, with how many to make.
     mutating func layoutsWanting(now: ContinuousClock.Instant) -> [(LayoutKey, Int)] {
         var wanting: [(LayoutKey, Int)] = []
         for index in topology.layouts.indices {
@@ -155,8 +155,9 @@ extension MasterCore {
         return .start
     }
 
-    /// Makes volumes in the background, unless some are being made. `count` 0 makes as many as for a
-    /// layout without any.
+    /// Makes volumes in the background, unless some are being made.
+    ///
+    /// `count` 0 makes as many as for a layout without any.
     func growAhead(_ layout: LayoutKey, count: Int) {
         let starts = shared.withLock { shared in
             if let index = shared.topology.layoutIndex(layout) {
@@ -209,8 +210,9 @@ extension MasterCore {
         for waiter in waiters { waiter.resume(returning: outcome) }
     }
 
-    /// Makes volumes: chooses servers, takes ids from the log, asks the servers. `progress` is called after
-    /// each volume.
+    /// Makes volumes: chooses servers, takes ids from the log, asks the servers.
+    ///
+    /// `progress` is called after each volume.
     func grow(_ plan: GrowthPlan, progress: @Sendable () -> Void) async -> GrowthReport {
         let (planned, refusal) = shared.withLock { $0.place(plan) }
         var report = GrowthReport(failure: refusal.map { "\($0)" })
@@ -259,8 +261,11 @@ extension MasterCore {
         }
     }
 
-    /// Makes one volume on its servers, all or none. Returns why not.
-    private func make(_ id: VolumeID, _ volume: PlannedVolume, _ plan: GrowthPlan) async -> String? {
+    /// Makes one volume on its servers, all or none.
+    ///
+    /// Returns why not.
+    private func make(_ id: VolumeID, _ volume: PlannedVolume, _ plan: GrowthPlan) async -> String?
+    {
         let layout = plan.layout
         let wish = AllocateVolume(
             id: id, collection: layout.collection, replication: layout.replication,

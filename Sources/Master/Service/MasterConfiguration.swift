@@ -20,9 +20,10 @@ public struct MasterConfiguration: Sendable {
     public var garbageThreshold = 0.3
     /// Seconds between two looks for garbage; 0 switches them off.
     public var vacuumIntervalSeconds = 15 * 60
-    /// Seconds after a start in which volume servers may still be missing. In this time a look-up miss is
-    /// answered 503 and no volumes are made for layouts without one. It ends as soon as every server that
-    /// was connected before has reported.
+    /// Seconds after a start in which volume servers may still be missing.
+    ///
+    /// In this time a look-up miss is answered 503 and no volumes are made for layouts without one.
+    /// It ends as soon as every server that was connected before has reported.
     public var warmUpSeconds = 15
     /// Addresses and networks that may use the guarded paths; empty lets everyone.
     public var whiteList: [String] = []
@@ -30,8 +31,9 @@ public struct MasterConfiguration: Sendable {
     public var disableHTTP = false
     /// What `Version` fields say.
     public var version = "4.48"
-    /// Seed of the choice among volumes and servers; `nil` takes one from the system. Cookies never
-    /// depend on it.
+    /// Seed of the choice among volumes and servers; `nil` takes one from the system.
+    ///
+    /// Cookies never depend on it.
     public var seed: UInt64?
 
     /// The defaults, with the state in `directory`.

@@ -140,7 +140,9 @@ struct WarmUp {
         if awaited?.isEmpty == true { until = nil }
     }
 
-    /// Ends it when its time is over. Returns whether servers were missing then.
+    /// Ends it when its time is over.
+    ///
+    /// Returns whether servers were missing then.
     mutating func expire(now: ContinuousClock.Instant) -> Bool {
         guard let until, until <= now else { return false }
         self.until = nil

@@ -14,7 +14,8 @@ public enum MasterError: Error, Sendable, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .directory(let path, let reason):
-            "mdir \(path) cannot be made: \(reason); name a directory that can be written with -mdir"
+            "mdir \(path) cannot be made: \(reason); "
+                + "name a directory that can be written with -mdir"
         case .log(let error): error.description
         case .whiteList(let entries):
             "white list: \(entries.joined(separator: ", ")) is neither an IP address nor a network "

@@ -32,8 +32,8 @@ public final class MasterService: Sendable {
 
     /// Recovers the state in the configuration's directory, reserves needle keys, and serves.
     ///
-    /// Throws ``MasterError`` when the directory is in use by another process, cannot be made, or holds what
-    /// cannot be read, and what binding the port throws.
+    /// Throws ``MasterError`` when the directory is in use by another process, cannot be made, or
+    /// holds what cannot be read, and what binding the port throws.
     public static func start(
         _ configuration: MasterConfiguration, group: any EventLoopGroup, logger: Logger
     ) async throws -> MasterService {
@@ -49,7 +49,8 @@ public final class MasterService: Sendable {
             try await identify(log, host)
             let core = MasterCore(
                 configuration: configuration, state: host.state, proposer: host,
-                hints: ServerHints(directory: configuration.directory), logger: logger)
+                hints: ServerHints(directory: configuration.directory, lane: durable.lane),
+                logger: logger)
             let recovered = ContinuousClock.now
             try await core.start()
             let server = try await HTTPServer.start(

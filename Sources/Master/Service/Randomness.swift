@@ -1,8 +1,8 @@
 import Glibc
 import Model
 
-/// Cookies that cannot be guessed, from the system in blocks: one call for each would cost more than
-/// the rest of an assign.
+/// Cookies that cannot be guessed, from the system in blocks: one call for each would cost more
+/// than the rest of an assign.
 struct CookieSource: Sendable {
     /// Cookies fetched at once.
     static let blockSize = 1024

@@ -24,7 +24,9 @@ extension MasterCore {
     /// Volumes in one report.
     static let reportedVolumes = 1 << 20
 
-    /// Takes a server's report. What it says about ids and keys is in the log before its volumes count.
+    /// Takes a server's report.
+    ///
+    /// What it says about ids and keys is in the log before its volumes count.
     func report(
         _ report: ServerReport, from peer: any VolumeServerPeer
     ) async throws(PeerError) -> ReportReply {

@@ -1,8 +1,11 @@
 import Glibc
+import Platform
 import Synchronization
 
-/// Which volume servers were connected, one id a line: a hint for the next start, so that warm-up ends when
-/// all of them are back. Losing it costs seconds, never data.
+/// Which volume servers were connected, one id a line: a hint for the next start, so that warm-up
+/// ends when all of them are back.
+///
+/// Losing it costs seconds, never data.
 final class ServerHints: Sendable {
     /// Servers remembered.
     static let limit = 10_000
@@ -11,24 +14,32 @@ final class ServerHints: Sendable {
     /// The servers of the last run; `nil` when they are not known.
     let recovered: Set<String>?
     private let path: String
-    private let written: Mutex<Set<String>>
+    private let wanted: Mutex<Set<String>>
+    /// Where files are written: nothing that waits for the disk may hold a lock or an event loop.
+    private let lane: WorkerPool
 
     /// Reads `volume-servers` in a directory.
-    init(directory: String) {
+    init(directory: String, lane: WorkerPool) {
         path = directory + "/volume-servers"
         recovered = ServerHints.read(path)
-        written = Mutex(recovered ?? [])
+        wanted = Mutex(recovered ?? [])
+        self.lane = lane
     }
 
-    /// Remembers the servers that are connected now. A failure is of no consequence.
+    /// Remembers the servers that are connected now.
+    ///
+    /// A failure is of no consequence.
     func remember(_ ids: [String]) {
-        let wanted = Set(ids.filter { !$0.contains("\n") }.prefix(ServerHints.limit))
-        // The file is small and changes when a server joins: written under the lock, so that the last
-        // change is the one that stays.
-        written.withLock { written in
-            guard wanted != written else { return }
-            written = wanted
-            ServerHints.write(wanted.sorted().map { $0 + "\n" }.joined(), to: path)
+        let ids = Set(ids.filter { !$0.contains("\n") }.prefix(ServerHints.limit))
+        let isNew = wanted.withLock { wanted in
+            defer { wanted = ids }
+            return wanted != ids
+        }
+        guard isNew else { return }
+        lane.submit { [self] in
+            // What is wanted by now, so that the last change is the one that stays.
+            let text = wanted.withLock { $0 }.sorted().map { $0 + "\n" }.joined()
+            ServerHints.write(text, to: path)
         }
     }
 

@@ -56,7 +56,9 @@ extension MasterCore {
     static let vacuumBackOff = Duration.seconds(15 * 60)
     private static let vacuumBackOffDoublings = 6
 
-    /// Compacts every volume with more than `threshold` garbage. Returns how many were compacted.
+    /// Compacts every volume with more than `threshold` garbage.
+    ///
+    /// Returns how many were compacted.
     @discardableResult
     func vacuum(threshold: Double, isAutomatic: Bool = false) async -> Int {
         var pending = shared.withLock {
@@ -80,7 +82,9 @@ extension MasterCore {
         return compacted
     }
 
-    /// Vacuums one volume. Returns whether a copy was compacted.
+    /// Vacuums one volume.
+    ///
+    /// Returns whether a copy was compacted.
     private func run(_ job: VacuumJob, threshold: Double) async -> Bool {
         defer { shared.withLock { $0.finish(job) } }
         do throws(PeerError) {

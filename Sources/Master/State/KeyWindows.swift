@@ -2,9 +2,9 @@ import Model
 
 /// Hands out needle keys from windows that were reserved in the log.
 ///
-/// The rest of a window is never used after a restart, because a window lives in memory only: a key is
-/// given out at most once, whatever crashes. A second window is fetched when half of the first is
-/// used, so that handing out keys does not wait for the disk.
+/// The rest of a window is never used after a restart, because a window lives in memory only: a key
+/// is given out at most once, whatever crashes. A second window is fetched when half of the first
+/// is used, so that handing out keys does not wait for the disk.
 struct KeyWindows {
     /// Keys in a window at least.
     static let smallest: UInt64 = 10_000
@@ -81,7 +81,8 @@ struct KeyWindows {
         if standby?.isEmpty == true { standby = nil }
     }
 
-    private static func cut(_ window: Range<NeedleKey>, through key: NeedleKey) -> Range<NeedleKey> {
+    private static func cut(_ window: Range<NeedleKey>, through key: NeedleKey) -> Range<NeedleKey>
+    {
         guard !window.isEmpty, key >= window.lowerBound else { return window }
         return min(key, window.upperBound - 1) + 1..<window.upperBound
     }

@@ -11,7 +11,8 @@ final class LogState: DurableState {
     static let compactionInterval: UInt64 = 4096
 
     private let log: RaftLog
-    private let lane = WorkerPool(name: "master-log", count: 1)
+    /// The thread.
+    let lane = WorkerPool(name: "master-log", count: 1)
 
     init(_ log: RaftLog) { self.log = log }
 
@@ -57,7 +58,9 @@ final class LogState: DurableState {
         }
     }
 
-    /// Ends the thread and gives the directory free. Blocks until what is queued is done.
+    /// Ends the thread and gives the directory free.
+    ///
+    /// Blocks until what is queued is done.
     func close() {
         lane.shutdown()
         log.close()

@@ -27,7 +27,9 @@ enum MasterCodingError: Error, Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Integers big-endian, texts with a 16-bit length in front. The layout is in `docs/format.md`.
+/// Integers big-endian, texts with a 16-bit length in front.
+///
+/// The layout is in `docs/format.md`.
 struct ByteEncoder {
     private(set) var bytes: [UInt8] = []
 
@@ -113,7 +115,9 @@ extension MasterCommand {
         return out.bytes
     }
 
-    /// Reads a log entry. An unknown kind is an error, never skipped: skipping would fork the state.
+    /// Reads a log entry.
+    ///
+    /// An unknown kind is an error, never skipped: skipping would fork the state.
     init(decoding bytes: [UInt8]) throws(MasterCodingError) {
         var input = ByteDecoder(bytes)
         let version = try input.integer(UInt8.self)

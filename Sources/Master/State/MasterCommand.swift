@@ -6,11 +6,15 @@ struct RequestID: Sendable, Hashable {
     var low: UInt64
 }
 
-/// One step of what the masters agree on. Everything random or timed is decided before it is proposed.
+/// One step of what the masters agree on.
+///
+/// Everything random or timed is decided before it is proposed.
 enum MasterCommand: Sendable, Hashable {
     /// Names the cluster; the first one counts.
     case setTopologyID(String)
-    /// Takes the next `count` volume ids. The ids are computed when the command is applied.
+    /// Takes the next `count` volume ids.
+    ///
+    /// The ids are computed when the command is applied.
     case allocateVolumeIDs(count: UInt32, request: RequestID)
     /// A volume server has a volume with this id.
     case raiseMaxVolumeID(VolumeID)

@@ -1,6 +1,7 @@
 import Model
 
-/// What masters must never get wrong: the cluster's identity, which volume ids and needle keys are taken.
+/// What masters must never get wrong: the cluster's identity, which volume ids and needle keys are
+/// taken.
 ///
 /// `apply` is a pure function of the state and the command: no clock, no I/O, no randomness, no
 /// iteration in hash order. Every master that applies the same commands has the same state.
@@ -25,14 +26,18 @@ struct MasterState: Sendable, Hashable {
     /// Needle keys given out at once.
     static let keyBatch: UInt64 = 1 << 32
     /// Reported keys from here on do not count: clients may choose keys, and one such key must not
-    /// use up the key space. What is above is reached by counting only, which takes for ever.
+    /// use up the key space.
+    ///
+    /// What is above is reached by counting only, which takes for ever.
     static let reportedKeyLimit: NeedleKey = 1 << 63
 
     /// The cluster's identity; `nil` before the first command.
     private(set) var topologyID: String?
     /// The largest volume id given out or reported; 0 when there is none.
     private(set) var maxVolumeID: VolumeID = 0
-    /// The first needle key in no window. Key 0 is never given out.
+    /// The first needle key in no window.
+    ///
+    /// Key 0 is never given out.
     private(set) var keyCeiling: NeedleKey = 1
     /// The last allocations, oldest first.
     private(set) var allocations: [Allocation] = []
@@ -57,7 +62,9 @@ struct MasterState: Sendable, Hashable {
         self.allocations = allocations
     }
 
-    /// Takes one step. A refusal leaves the state as it was.
+    /// Takes one step.
+    ///
+    /// A refusal leaves the state as it was.
     mutating func apply(_ command: MasterCommand) -> MasterResult {
         switch command {
         case .setTopologyID(let id): setTopologyID(id)

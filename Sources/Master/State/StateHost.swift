@@ -12,16 +12,21 @@ struct KeptState: Sendable {
 
 /// Where the replicated state is kept between starts.
 protocol DurableState: Sendable {
-    /// What the commits that returned kept. An unfinished commit is either whole or absent.
+    /// What the commits that returned kept.
+    ///
+    /// An unfinished commit is either whole or absent.
     func recover() async throws -> KeptState
-    /// Keeps entries `index - entries.count + 1 ... index` and the state after them, durably and in
-    /// one step.
+    /// Keeps entries `index - entries.count + 1 ...
+    ///
+    /// index` and the state after them, durably and in one step.
     func commit(entries: [[UInt8]], index: UInt64, state: [UInt8]) async throws
 }
 
 /// Takes commands to the cluster's log and answers with what they did once that is durable.
 protocol Proposer: Sendable {
-    /// Proposes a command. Throws when it is not known to be durable; it may still take effect.
+    /// Proposes a command.
+    ///
+    /// Throws when it is not known to be durable; it may still take effect.
     func propose(_ command: MasterCommand) async throws(ProposalError) -> MasterResult
 }
 
@@ -34,10 +39,11 @@ enum ProposalError: Error, Sendable, Hashable, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .overloaded(let limit): "\(limit) commands already wait for the master's log: try again"
+        case .overloaded(let limit):
+            "\(limit) commands already wait for the master's log: try again"
         case .storage(let reason):
-            "the master's log cannot be written (\(reason)): nothing is assigned until the cause is "
-                + "removed and the master restarted"
+            "the master's log cannot be written (\(reason)): nothing is assigned until the cause "
+                + "is removed and the master restarted"
         }
     }
 }
@@ -111,7 +117,8 @@ final class SingleNodeHost: Proposer {
             var results: [MasterResult] = []
             for waiting in batch { results.append(state.apply(waiting.command)) }
             do {
-                // A batch that changes nothing needs no commit: its answers follow from what is durable.
+                // A batch that changes nothing needs no commit: its answers follow from what is
+                // durable already.
                 let last = index + UInt64(batch.count)
                 if state != before {
                     try await durable.commit(

@@ -101,7 +101,9 @@ struct Layout {
         return slots[first].remaining >= slots[second].remaining ? first : second
     }
 
-    /// Picks like ``pick(random:)`` among the volumes that `accepts` takes. Linear in the number of volumes.
+    /// Picks like ``pick(random:)`` among the volumes that `accepts` takes.
+    ///
+    /// Linear in the number of volumes.
     func pick(
         random: inout some RandomNumberGenerator, where accepts: (WritableSlot) -> Bool
     ) -> Int? {

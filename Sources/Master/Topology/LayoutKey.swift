@@ -34,7 +34,9 @@ struct LayoutKey: Sendable, Hashable {
     func isBefore(_ other: LayoutKey) -> Bool {
         if collection != other.collection { return collection < other.collection }
         if replication != other.replication { return replication.stored < other.replication.stored }
-        if ttl != other.ttl { return (ttl.seconds, ttl.count) < (other.ttl.seconds, other.ttl.count) }
+        if ttl != other.ttl {
+            return (ttl.seconds, ttl.count) < (other.ttl.seconds, other.ttl.count)
+        }
         return diskType < other.diskType
     }
 }

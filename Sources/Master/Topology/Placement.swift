@@ -15,9 +15,9 @@ struct PlacementCandidate: Sendable, Hashable {
 
 /// Chooses servers for the copies of one volume.
 ///
-/// Of `xyz`, the first copy and z more go to different servers of one rack, y to other racks of that data
-/// center, x to other data centers; racks and data centers are all different. What is chosen is random,
-/// in proportion to free slots. If any choice fits, one is found.
+/// Of `xyz`, the first copy and z more go to different servers of one rack, y to other racks of
+/// that data center, x to other data centers; racks and data centers are all different. What is
+/// chosen is random, in proportion to free slots. If any choice fits, one is found.
 struct Placement {
     private struct Rack {
         let name: String
@@ -149,7 +149,8 @@ struct Placement {
             $0 != index && centers[center].racks[$0].slots > 0
         })
         if racks < Int(replication.otherRacks) {
-            return "Only \(racks) other racks with a slot, not enough for \(replication.otherRacks)."
+            return
+                "Only \(racks) other racks with a slot, not enough for \(replication.otherRacks)."
         }
         if firstServers(rack).isEmpty {
             return "Not matching preferred data node:\(whereabouts.node)"

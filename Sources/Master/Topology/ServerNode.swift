@@ -4,8 +4,8 @@ import Wire
 /// A volume as one server has it.
 struct HeldVolume {
     var info: VolumeInfo
-    /// Reports that may leave the volume out before it counts as gone: a report may have been on its way
-    /// when the volume was made.
+    /// Reports that may leave the volume out before it counts as gone: a report may have been on
+    /// its way when the volume was made.
     var mayBeMissing = 0
 }
 
@@ -49,7 +49,9 @@ struct ServerNode {
         update(report)
     }
 
-    /// Takes everything from a report but its volumes. Returns whether answers to clients change.
+    /// Takes everything from a report but its volumes.
+    ///
+    /// Returns whether answers to clients change.
     @discardableResult
     mutating func update(_ report: ServerReport) -> Bool {
         let center = report.dataCenter.isEmpty ? ServerNode.defaultDataCenter : report.dataCenter
@@ -105,7 +107,9 @@ struct ServerNode {
         used[LayoutKey.canonical(old.info.diskType), default: 1] -= 1
     }
 
-    /// A report left a volume out. Returns whether it is to be dropped.
+    /// A report left a volume out.
+    ///
+    /// Returns whether it is to be dropped.
     mutating func missed(_ id: VolumeID) -> Bool {
         guard let held = volumes[id], held.mayBeMissing > 0 else { return true }
         volumes[id]?.mayBeMissing -= 1
@@ -115,7 +119,9 @@ struct ServerNode {
     /// Why it takes no more volumes of a disk type, for errors.
     func whyFull(_ diskType: String) -> String {
         let shown = LayoutKey.shown(diskType)
-        guard let most = maxVolumes[diskType], most > 0 else { return "\(url) has no \(shown) disk" }
+        guard let most = maxVolumes[diskType], most > 0 else {
+            return "\(url) has no \(shown) disk"
+        }
         var text = "\(url) has \(used[diskType] ?? 0) of \(most) \(shown) volumes"
         if let making = pending[diskType], making > 0 { text += " and \(making) being made" }
         for (directory, problem) in problems.sorted(by: { $0.key < $1.key }) {

@@ -76,7 +76,9 @@ struct Topology {
         var reported = Set<VolumeID>(minimumCapacity: report.volumes.count)
         for info in report.volumes where reported.insert(info.id).inserted {
             // The report of a volume that grew is the usual case: its copy is refreshed below.
-            if let held = server.volumes[info.id], held.info == info, held.mayBeMissing == 0 { continue }
+            if let held = server.volumes[info.id], held.info == info, held.mayBeMissing == 0 {
+                continue
+            }
             server.hold(HeldVolume(info: info))
             changed.insert(info.id)
         }
@@ -112,8 +114,10 @@ struct Topology {
 
     func serverKey(_ id: String) -> ServerKey? { serverKeys[id] }
 
-    /// The number of a reporting server. A server with a new connection replaces the old one; another
-    /// server at the address of a known one means that the known one is gone.
+    /// The number of a reporting server.
+    ///
+    /// A server with a new connection replaces the old one; another server at the address of a
+    /// known one means that the known one is gone.
     private mutating func register(
         _ report: ServerReport, _ peer: any VolumeServerPeer
     ) -> ServerKey {

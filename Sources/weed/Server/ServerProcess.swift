@@ -12,7 +12,7 @@ struct ServerProcess {
     let configuration: ServerConfiguration
 
     /// Seconds that requests under way may take to finish once a stop was asked for.
-    static let graceSeconds = 25
+    static let graceSeconds: Int64 = 25
 
     /// A process for a configuration.
     init(_ configuration: ServerConfiguration) {
