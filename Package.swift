@@ -56,7 +56,10 @@ let package = Package(
         library("RaftLog", ["LMDB", "Platform"]),
         library(
             "Master",
-            ["HTTPServer", "Wire", "Model", "RaftLog", "Platform", nioCore, logging, collections]),
+            [
+                "HTTPServer", "Wire", "Model", "RaftLog", "Platform", nioCore, nioPosix, logging,
+                collections,
+            ]),
         library(
             "Volume",
             [
@@ -71,7 +74,7 @@ let package = Package(
             ], swiftSettings: strict),
 
         .target(
-            name: "TestSupport", dependencies: ["Platform", "Model", nioCore],
+            name: "TestSupport", dependencies: ["Platform", "Model", nioCore, crypto],
             path: "Tests/TestSupport", swiftSettings: strict),
         tests("LMDBTests", ["LMDB", "TestSupport"]),
         tests("PlatformTests", ["Platform", "TestSupport"]),
@@ -90,7 +93,13 @@ let package = Package(
                 "Volume", "HTTPServer", "Needles", "Wire", "Model", "Platform", "TestSupport",
                 nioCore, nioPosix, logging,
             ]),
-        tests("WeedTests", ["Model", "Platform", "TestSupport"]),
+        tests(
+            "WeedTests",
+            ["weed", "Model", "Platform", "TestSupport", arguments, nioCore, logging, histogram]),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["Needles", "Platform", "Model", nioCore, logging],
+            path: "Tests/Simulation", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -64,6 +64,9 @@ struct Checkpoint: Equatable {
 
 /// What a volume counts as records come.
 struct Counts: Equatable {
+    /// Append times above this (the year 2262) are damage.
+    static let latestTime = UInt64(Int64.max)
+
     /// Needles written, replaced and deleted ones included.
     var files: UInt64 = 0
     /// Needles replaced or deleted.
@@ -85,12 +88,13 @@ struct Counts: Equatable {
         appendedAt: UInt64
     ) {
         maxKey = max(maxKey, key)
-        lastAppend = max(lastAppend, appendedAt)
+        // a damaged time must not push all later ones to the end of time, or past it
+        if appendedAt <= Counts.latestTime { lastAppend = max(lastAppend, appendedAt) }
         if isDelete {
             deletedBytes += ownLength
         } else {
             files += 1
-            lastWrite = max(lastWrite, appendedAt)
+            if appendedAt <= Counts.latestTime { lastWrite = max(lastWrite, appendedAt) }
         }
         if let old, !old.isDeleted {
             deletes += 1

@@ -27,6 +27,7 @@ struct CommitBatch {
     private var staged: [NeedleKey: Staged] = [:]
     private var answers: [(NeedleError?) -> Void] = []
     private var mustSync: Bool
+    private var forcesEarlier = false
     private var failure: NeedleError?
 
     init(volume: Volume) {
@@ -69,6 +70,8 @@ struct CommitBatch {
             if !old.entry.isDeleted, staged[write.key] == nil,
                 let receipt = try unchanged(write, old.entry)
             {
+                // what is there already may have been written without a sync
+                forcesEarlier = forcesEarlier || write.forceSync
                 answers.append { write.completion($0.map { .failure($0) } ?? .success(receipt)) }
                 return
             }
@@ -213,6 +216,8 @@ struct CommitBatch {
         failure = NeedleError(error)
         do throws(DiskError) {
             try data.file.truncate(to: start)
+            // else a power cut could bring the cut bytes back between those of the next batch
+            try data.file.sync()
         } catch {
             volume.becomeReadOnly(
                 "a failed write could not be undone (\(error)); restart after checking the disk")
@@ -226,7 +231,7 @@ struct CommitBatch {
     mutating func finish() {
         flush()
         let isChanged = position > start
-        if failure == nil, isChanged, mustSync {
+        if failure == nil, isChanged && mustSync || forcesEarlier {
             do throws(DiskError) {
                 try data.file.sync()
             } catch {

@@ -10,6 +10,8 @@ final class CompactionProgress: @unchecked Sendable {
     var copier: CompactionCopier
     /// Records below this offset of the source have been copied.
     var copied: UInt64
+    /// The copy has taken the place of the data file.
+    var isSwitched = false
 
     init(
         source: Volume.Generation, target: Volume.Generation, copier: CompactionCopier,
@@ -87,7 +89,10 @@ struct CompactionCopier {
         if length > UInt64(CompactionCopier.piece) {
             try flush()
             try disk { () throws(DiskError) in
-                try target.file.copy(from: source.file, at: offset, to: place, length: length)
+                // of a damaged needle, what is there; the rest stays zeros
+                let there = try source.file.length()
+                let whole = min(length, there - min(offset, there))
+                try target.file.copy(from: source.file, at: offset, to: place, length: whole)
             }
             bufferStart = place + length
         } else {
@@ -108,11 +113,13 @@ struct CompactionCopier {
         if buffer.readableBytes >= CompactionCopier.piece { try flush() }
     }
 
-    /// Writes our mark into the padding of an empty file that the original wrote.
+    /// Writes our seal into the padding of an empty file that the original wrote.
     private mutating func markEmpty(recordAt index: Int) {
-        let place = buffer.readerIndex + index + RecordHeader.length
-            + Record.footerLength(target.version)
-        buffer.setInteger(Record.emptyMark, at: place)
+        let start = buffer.readerIndex + index
+        let length = RecordHeader.length + Record.footerLength(target.version)
+        guard let covered = buffer.getSlice(at: start, length: length) else { return }
+        let crc = CRC32C.checksum(covered.readableBytesSpan)
+        buffer.setInteger(Record.seal(crc: crc, isDelete: false), at: start + length)
     }
 
     /// Writes what is gathered.

@@ -40,7 +40,7 @@ extension Record {
         if prefix > 0 { head.writeInteger(UInt32(dataLength)) }
         put(
             footerFor: UInt32(size), checksum: checksum, version: version, now: now,
-            mark: dataLength == 0 ? emptyMark : UInt32(size), into: &fields)
+            head: head, isDelete: false, into: &fields)
         return EncodedRecord(size: UInt32(size), checksum: checksum, head: head, tail: fields)
     }
 
@@ -48,8 +48,14 @@ extension Record {
     static func encodeDelete(
         key: NeedleKey, cookie: UInt32, version: UInt8, now: UInt64, into buffer: inout ByteBuffer
     ) {
-        buffer.writeMultipleIntegers(cookie, key, UInt32(0))
-        put(footerFor: 0, checksum: 0, version: version, now: now, mark: 0, into: &buffer)
+        var head = ByteBuffer()
+        head.writeMultipleIntegers(cookie, key, UInt32(0))
+        var tail = ByteBuffer()
+        put(
+            footerFor: 0, checksum: 0, version: version, now: now, head: head, isDelete: true,
+            into: &tail)
+        buffer.writeImmutableBuffer(head)
+        buffer.writeImmutableBuffer(tail)
     }
 
     private static func put(
@@ -85,16 +91,18 @@ extension Record {
         }
     }
 
-    /// Checksum, append time and padding; the padding begins with `mark`, as far as it has room.
+    /// Checksum, append time and padding, behind the fields in `buffer`; `head` is what precedes the data.
     private static func put(
-        footerFor size: UInt32, checksum: UInt32, version: UInt8, now: UInt64, mark: UInt32,
-        into buffer: inout ByteBuffer
+        footerFor size: UInt32, checksum: UInt32, version: UInt8, now: UInt64, head: ByteBuffer,
+        isDelete: Bool, into buffer: inout ByteBuffer
     ) {
         buffer.writeInteger(checksum)
         if version == 3 { buffer.writeInteger(now) }
-        let count = padding(size: size, version: version)
-        for i in 0..<count {
-            buffer.writeInteger(i < 4 ? UInt8(truncatingIfNeeded: mark >> UInt32(24 - 8 * i)) : 0)
+        let crc = CRC32C.checksum(
+            buffer.readableBytesSpan, continuing: CRC32C.checksum(head.readableBytesSpan))
+        let seal = seal(crc: crc, isDelete: isDelete)
+        for i in 0..<padding(size: size, version: version) {
+            buffer.writeInteger(i < 4 ? UInt8(truncatingIfNeeded: seal >> UInt32(24 - 8 * i)) : 0)
         }
     }
 }

@@ -10,10 +10,24 @@ struct ScannedRecord: Equatable {
     let length: UInt64
     /// Append time, unix nanoseconds; 0 before version 3.
     let appendedAt: UInt64
-    /// Size 0 and our mark in the padding: an empty file, not a delete.
+    /// Size 0 and our seal says so: an empty file, not a delete.
     let isMarkedEmpty: Bool
+    /// If it is one of ours, a power cut left only parts of it.
+    var isTorn = false
+    /// Whose record it is.
+    var seal = RecordSeal.foreign
 
     var end: UInt64 { offset + length }
+}
+
+/// What the padding of a record says; see ``Record/seal(crc:isDelete:)``.
+enum RecordSeal: Equatable {
+    /// Ours, and everything but the data is as it was written.
+    case own
+    /// What the original writes there.
+    case foreign
+    /// Neither.
+    case broken
 }
 
 /// Walks a data file record by record and verifies each.
@@ -29,16 +43,27 @@ struct RecordScanner {
     /// Append times of records found behind damage must lie after this (2011, in nanoseconds).
     static let earliestTime: UInt64 = 1_300_000_000_000_000_000
 
+    /// Torn records that are remembered; behind so many the rest of a tail is not worth the memory.
+    static let rememberedTornRecords = 65_536
+
     let data: DataFile
     /// Where the file ends for this scan.
     let end: UInt64
+    /// Every record is ours or the original's: one with a broken seal was torn by a power cut.
+    let rejectsBrokenSeals: Bool
+    /// Where records with broken seals were rejected.
+    private var torn: [UInt64] = []
     /// Where the next record is expected.
     private(set) var position: UInt64
     private var window = PositionedBuffer()
     private var buffer: ByteBuffer { window.buffer }
 
-    init(_ data: DataFile, from position: UInt64, to end: UInt64) {
+    init(
+        _ data: DataFile, from position: UInt64, to end: UInt64, rejectsBrokenSeals: Bool = false
+    ) {
         self.data = data
+        // the seals of older formats are not told from what the original writes there
+        self.rejectsBrokenSeals = rejectsBrokenSeals && data.version == 3
         self.position = position
         self.end = end
     }
@@ -47,12 +72,21 @@ struct RecordScanner {
     mutating func next() throws(NeedleError) -> Step {
         guard position < end else { return .end }
         let step = try examine(position)
-        if case .record(let record) = step { position = record.end }
+        if case .record(let record) = step {
+            if rejects(record) { return .damage(reason: "a record of which only parts were written") }
+            position = record.end
+        }
         return step
     }
 
     /// Moves the position without looking.
     mutating func skip(to offset: UInt64) { position = offset }
+
+    /// Where records with broken seals were rejected, if their headers end before `offset`.
+    mutating func takeTorn(before offset: UInt64) -> [UInt64] {
+        defer { torn = [] }
+        return torn.filter { $0 + UInt64(RecordHeader.length) <= offset }
+    }
 
     /// After damage: the next record at a multiple of 8, at most `distance` bytes on. Moves there.
     ///
@@ -91,7 +125,12 @@ struct RecordScanner {
             case .record(let record) = try examine(offset)
         else { return nil }
         if data.version == 3 {
-            return record.appendedAt >= since && record.appendedAt <= until ? record : nil
+            // a checksum that is right needs no possible time; a clock may have been wrong once
+            let isProven = record.seal == .own && record.header.size > 0
+            guard isProven || record.appendedAt <= until,
+                record.appendedAt >= RecordScanner.earliestTime, !rejects(record)
+            else { return nil }
+            return record.appendedAt >= since ? record : nil
         }
         return record.header.size > 0 ? record : nil
     }
@@ -116,30 +155,85 @@ struct RecordScanner {
                 reason: "a record of \(length) bytes, of which \(end - offset) are there")
         }
         // before anything far away is read, which makes walking through garbage quick
-        guard try dataRange(offset, header) != nil else {
+        guard let (start, dataLength) = try dataRange(offset, header) else {
             return .damage(reason: "a data size that does not fit size \(header.size)")
         }
-        let footer = offset + UInt64(RecordHeader.length) + UInt64(header.size)
-        guard let index = try load(footer, Record.footerLength(data.version)),
-            let stored = buffer.getInteger(at: index, as: UInt32.self)
-        else { return .damage(reason: "no footer") }
-        let time =
-            data.version == 3 ? buffer.getInteger(at: index + 4, as: UInt64.self) ?? 0 : 0
-        guard data.version < 3 || time != 0 else { return .damage(reason: "append time 0") }
-        var marked = false
-        if header.size > 0 {
-            if let reason = try checkData(offset, header, stored) {
-                return .damage(reason: reason)
-            }
-        } else {
-            let padding = try load(footer + UInt64(Record.footerLength(data.version)), 4)
-            marked = padding.flatMap { buffer.getInteger(at: $0, as: UInt32.self) }
-                == Record.emptyMark
+        guard let footer = try footer(offset, header, dataLength) else {
+            return .damage(reason: "no footer")
+        }
+        guard data.version < 3 || footer.time != 0 else {
+            return .damage(reason: "append time 0")
+        }
+        if header.size > 0, let reason = try checkData(start, dataLength, footer.checksum) {
+            return .damage(reason: reason)
         }
         return .record(
             ScannedRecord(
-                offset: offset, header: header, length: length, appendedAt: time,
-                isMarkedEmpty: marked))
+                offset: offset, header: header, length: length, appendedAt: footer.time,
+                isMarkedEmpty: header.size == 0 && footer.seal == .own && !footer.isDelete,
+                isTorn: footer.isTorn(header, offset + length <= end), seal: footer.seal))
+    }
+
+    /// Whether a record is to be passed over because a power cut left only parts of it.
+    private mutating func rejects(_ record: ScannedRecord) -> Bool {
+        guard rejectsBrokenSeals, record.isTorn else { return false }
+        if torn.count < RecordScanner.rememberedTornRecords { torn.append(record.offset) }
+        return true
+    }
+
+    private struct Footer {
+        var checksum: UInt32
+        var time: UInt64
+        var seal: RecordSeal
+        var isDelete: Bool
+
+        /// Whether a power cut left only parts of the record, of which `isLong` says that it does not end behind
+        /// the file. Without its last eight bytes ours has zeros for a padding, as the original has in deletes.
+        func isTorn(_ header: RecordHeader, _ isLong: Bool) -> Bool {
+            if seal == .broken { return true }
+            guard header.size == 0 else { return false }
+            return !isLong || seal == .foreign && UInt32(truncatingIfNeeded: time) == 0
+        }
+    }
+
+    /// Everything behind the data of a record.
+    private mutating func footer(
+        _ offset: UInt64, _ header: RecordHeader, _ dataLength: UInt64
+    ) throws(NeedleError) -> Footer? {
+        let headLength = RecordHeader.length + (data.version >= 2 && header.size > 0 ? 4 : 0)
+        guard let headIndex = try load(offset, headLength),
+            let head = buffer.getSlice(at: headIndex, length: headLength)
+        else { return nil }
+        var crc = CRC32C.checksum(head.readableBytesSpan)
+        let fields = RecordHeader.length + Int(header.size) - headLength - Int(dataLength)
+        let covered = fields + Record.footerLength(data.version)
+        let place = offset + UInt64(headLength) + dataLength
+        let padding = min(
+            UInt64(Record.padding(size: header.size, version: data.version)),
+            end - place - UInt64(covered))
+        guard let index = try load(place, covered + Int(padding)),
+            let part = buffer.getSlice(at: index, length: covered),
+            let checksum = buffer.getInteger(at: index + fields, as: UInt32.self)
+        else { return nil }
+        crc = CRC32C.checksum(part.readableBytesSpan, continuing: crc)
+        let time =
+            data.version == 3 ? buffer.getInteger(at: index + fields + 4, as: UInt64.self) ?? 0 : 0
+        let found = buffer.getSlice(at: index + covered, length: Int(padding)) ?? ByteBuffer()
+        let own = Record.seal(crc: crc, isDelete: false)
+        let ownDelete = Record.seal(crc: crc, isDelete: true)
+        let isDelete = header.size == 0 && found == RecordScanner.padding(ownDelete, padding)
+        let isOwn = found == RecordScanner.padding(own, padding) || isDelete
+        let isForeign = found == RecordScanner.padding(header.size, padding)
+        return Footer(
+            checksum: checksum, time: time, seal: isOwn ? .own : isForeign ? .foreign : .broken,
+            isDelete: isDelete)
+    }
+
+    /// A word and zeros, as far as the padding has room.
+    private static func padding(_ word: UInt32, _ count: UInt64) -> ByteBuffer {
+        var bytes = ByteBuffer()
+        bytes.writeMultipleIntegers(word, UInt32(0))
+        return bytes.getSlice(at: 0, length: Int(count)) ?? ByteBuffer()
     }
 
     /// Where the data of a record lies, if its data size fits the size field; `nil` if not.
@@ -158,9 +252,8 @@ struct RecordScanner {
 
     /// Why the data of a record is not what was written; `nil` when it is.
     private mutating func checkData(
-        _ offset: UInt64, _ header: RecordHeader, _ stored: UInt32
+        _ start: UInt64, _ length: UInt64, _ stored: UInt32
     ) throws(NeedleError) -> String? {
-        guard let (start, length) = try dataRange(offset, header) else { return "no data" }
         let crc: UInt32
         if length <= UInt64(PositionedBuffer.window), let index = try load(start, Int(length)),
             let slice = buffer.getSlice(at: index, length: Int(length))

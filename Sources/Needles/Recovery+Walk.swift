@@ -19,15 +19,19 @@ extension Recovery {
         var damages: [String] = []
         /// Whether the walk began at the first record.
         var isWholeFile = false
+        /// Where records lie of which a power cut left only parts.
+        var torn: [UInt64] = []
     }
 
     /// Applies every record between two offsets; damage is skipped if a record follows it.
     mutating func walk(
         _ data: DataFile, from start: UInt64, to length: UInt64, hints: LegacyHints,
-        into builder: inout IndexBuilder
+        into builder: inout IndexBuilder, isOwn: Bool = false
     ) throws(NeedleError) -> Walk {
-        var scanner = RecordScanner(data, from: start, to: length)
-        var walk = Walk(end: min(start, length))
+        var scanner = RecordScanner(
+            data, from: start, to: length, rejectsBrokenSeals: isOwn)
+        // a last record that lacks only padding ends behind the file: what follows it still starts there
+        var walk = Walk(end: start)
         // behind a watermark times rise; a compacted file is in the order of ids
         let isTail = start > data.superBlock.firstRecord
         while true {
@@ -42,9 +46,11 @@ extension Recovery {
                 let since = isTail ? builder.counts.lastAppend : RecordScanner.earliestTime
                 guard let record = try scanner.resynchronise(since: since) else {
                     walk.tailReason = reason
+                    walk.torn += scanner.takeTorn(before: length)
                     return walk
                 }
                 builder.counts.damagedBytes += record.offset - place
+                walk.torn += scanner.takeTorn(before: record.offset)
                 walk.damages.append(
                     "volume \(data.volume): at offset \(place) expected a needle, found \(reason); "
                         + "the next one was found at offset \(record.offset)")

@@ -13,6 +13,8 @@ struct Recovery {
     let logger: Logger
     /// What was found, for the start-up report.
     private(set) var report = RecoveryReport()
+    /// Why the volume takes no writes, when the disk failed.
+    private var fault: String?
 
     init(paths: VolumePaths, disk: any Disk, logger: Logger) {
         self.paths = paths
@@ -25,6 +27,7 @@ struct Recovery {
     /// Opens the volume.
     mutating func open() throws(NeedleError) -> Volume.State {
         try finishCompaction()
+        makeNamesDurable()
         let isWritable: Bool
         let file: any DiskFile
         (file, isWritable) = try openData()
@@ -101,7 +104,7 @@ struct Recovery {
                 return nil
             }
             let fingerprint = try Volume.fingerprint(data, record: mark.lastRecord)
-            guard mark.revision == data.superBlock.revision, mark.watermark <= (length + 7) & ~7,
+            guard mark.revision == data.superBlock.revision, mark.watermark <= length + 8,
                 mark.fingerprint == fingerprint
             else {
                 report.notes.append("index generation \(number) describes another data file")
@@ -121,9 +124,13 @@ struct Recovery {
     ) throws(NeedleError) -> Volume.State {
         var builder = IndexBuilder(index: generation.index, data: generation.data, from: mark)
         let hints = mark.watermark < length ? try legacyHints(generation.data) : LegacyHints()
+        // files of the original beside ours tell that it, or another program, may have written since
+        let isOwn = !paths.derived.contains { disk.exists($0) }
         let walk = try walk(
-            generation.data, from: mark.watermark, to: length, hints: hints, into: &builder)
-        report.scannedBytes += length - mark.watermark
+            generation.data, from: mark.watermark, to: length, hints: hints, into: &builder,
+            isOwn: isOwn)
+        if mark.watermark < length { try makeDurable(generation.data, walk) }
+        report.scannedBytes += length - min(mark.watermark, length)
         var state = Volume.State(
             generation: generation, end: walk.end, watermark: mark.watermark,
             counts: builder.counts, replication: generation.data.superBlock.replication,
@@ -132,6 +139,36 @@ struct Recovery {
         state.lastRecord = builder.lastRecord
         prepare(&state, walk, length)
         return state
+    }
+
+    /// A process that was killed between the rename at the end of a compaction and the sync of the directory leaves
+    /// a new file that a power cut takes away, with everything written to it since.
+    private mutating func makeNamesDurable() {
+        do throws(DiskError) {
+            try disk.syncDirectory(paths.directory)
+        } catch {
+            guard !error.isPermission else { return }
+            fault = "the directory could not be synced at the start (\(error)); restart after checking the disk"
+        }
+    }
+
+    /// What was read may be in memory only, left by a process that was killed before its sync. Nothing may be
+    /// served, and no index be built on it, that a power cut can still take away.
+    ///
+    /// Records of which only parts were written are made zeros, so that no later reader takes them for whole.
+    private mutating func makeDurable(_ data: DataFile, _ walk: Walk) throws(NeedleError) {
+        do throws(DiskError) {
+            for offset in walk.torn {
+                let zeros = [UInt8](repeating: 0, count: RecordHeader.length)
+                try unsafe data.file.write(zeros.span.bytes, at: offset)
+            }
+            try data.file.sync()
+        } catch {
+            // a file that cannot be written has no writer either
+            guard !error.isPermission, error.code != DiskError.badDescriptor else { return }
+            fault = "the data file could not be synced at the start (\(error)); restart after "
+                + "checking the disk"
+        }
     }
 
     /// Makes a new index from the original's `.idx` if that is sound, else from the data file.
@@ -160,6 +197,7 @@ struct Recovery {
             report.notes.append("index built from the data file")
             walk.isWholeFile = true
         }
+        try makeDurable(data, walk)
         var mark = Checkpoint()
         mark.revision = data.superBlock.revision
         mark.watermark = walk.end
@@ -201,7 +239,9 @@ struct Recovery {
         {
             state.replication = replication
         }
-        if !isWritable {
+        if let fault {
+            state.readOnly = Volume.ReadOnlyState(reason: fault, isFault: true)
+        } else if !isWritable {
             state.readOnly = Volume.ReadOnlyState(
                 reason: "\(paths.data) is not writable for this process")
         } else if disk.exists(paths.unavailable) {

@@ -62,7 +62,8 @@ extension Volume {
             return (state.generation, state.sealed ?? [:], checkpoint, isDirty)
         }
         var mark = checkpoint
-        if isDirty { try sync(generation.data) }
+        // unless every batch is synced, one that another thread began may not have returned yet
+        if isDirty || environment.sync != .always { try sync(generation.data) }
         mark.fingerprint = try Volume.fingerprint(generation.data, record: checkpoint.lastRecord)
         let sorted = sealed.sorted { $0.key < $1.key }.map { (key: $0.key, entry: $0.value) }
         try generation.index.commit(sorted, mark)
@@ -82,7 +83,7 @@ extension Volume {
         if isDirty { try sync(data) }
     }
 
-    private func sync(_ data: DataFile) throws(NeedleError) {
+    func sync(_ data: DataFile) throws(NeedleError) {
         do throws(DiskError) {
             try data.file.sync()
         } catch {
@@ -119,10 +120,13 @@ extension Volume {
             environment.logger.error(
                 "volume \(id): not everything was tidied at the stop; the next start will: \(error)")
         }
-        let generation = state.withLock { state in
-            state.isClosed = true
-            return state.generation
+        // a repair under way ends first; none begins afterwards
+        maintenance.withLock { _ in
+            let generation = state.withLock { state in
+                state.isClosed = true
+                return state.generation
+            }
+            generation.index.close()
         }
-        generation.index.close()
     }
 }

@@ -22,7 +22,13 @@ extension Volume {
         do throws(NeedleError) {
             try exclusively { () throws(NeedleError) in try self.prepareForChange() }
             try checkpoint()
-            let progress = try copyAside()
+            let progress: CompactionProgress
+            do throws(NeedleError) {
+                progress = try copyAside()
+            } catch .index(_, let reason) {
+                try repairIndex(reason)
+                progress = try copyAside()
+            }
             compaction.withLock { $0 = progress }
         } catch {
             abandon(nil)
@@ -47,7 +53,11 @@ extension Volume {
             environment.onChange()
             return waited
         } catch {
-            abandon(progress)
+            if progress.isSwitched {
+                state.withLock { $0.isCompacting = false }
+            } else {
+                abandon(progress)
+            }
             throw error
         }
     }
@@ -87,7 +97,10 @@ extension Volume {
             bytesPerSecond: environment.compactionBytesPerSecond)
         let now = environment.now() / 1_000_000_000
         do throws(NeedleError) {
+            let entries = try source.index.statistics().entries
+            var seen = 0
             try source.index.forEach { (key, entry) throws(NeedleError) in
+                seen += 1
                 guard let entry else {
                     throw .index(id, "the entry of needle \(hex(key)) has a wrong checksum")
                 }
@@ -95,6 +108,10 @@ extension Volume {
                 if !entry.isDeleted, entry.offset < from {
                     try copier.copyLive(key, entry, now: now)
                 }
+            }
+            // LMDB's pages carry no checksums: a damaged branch could hide needles from the walk
+            guard seen >= entries else {
+                throw .index(id, "\(entries) entries are counted, \(seen) are found")
             }
             try copier.flush()
             try disk { () throws(DiskError) in try file.sync() }
@@ -191,7 +208,6 @@ extension Volume {
         try progress.copier.builder.flush(mark)
         try disk { () throws(DiskError) in
             try environment.disk.rename(paths.compaction, to: paths.data)
-            try environment.disk.syncDirectory(paths.directory)
         }
         let final = mark
         let replaced = state.withLock { state in
@@ -208,6 +224,17 @@ extension Volume {
                 state.readOnly = nil
             }
             return replaced
+        }
+        progress.isSwitched = true
+        // From the rename on, what is appended to the old file is lost. Should the rename not become durable, the
+        // old file and its index must still be there at the next start, and nothing acknowledged in between.
+        do throws(DiskError) {
+            try environment.disk.syncDirectory(paths.directory)
+        } catch {
+            becomeReadOnly(
+                "the switch after a compaction could not be made durable (\(error)); restart after "
+                    + "checking the disk")
+            throw NeedleError(error)
         }
         paths.removeIndex(replaced)
     }

@@ -60,10 +60,8 @@ extension Volume {
             environment.logger.warning(
                 "volume \(id): \(length - end) bytes at offset \(end) are no whole needle; kept in \(path)")
         }
-        try disk { () throws(DiskError) in
-            try data.file.truncate(to: end)
-            try data.file.sync()
-        }
+        try disk { () throws(DiskError) in try data.file.truncate(to: end) }
+        try sync(data)
     }
 
     private func isZero(
@@ -124,8 +122,8 @@ extension Volume {
         guard buffer.readableBytes > 0 else { return }
         try disk { () throws(DiskError) in
             try data.file.write(buffer.readableBytesSpan, at: end)
-            try data.file.sync()
         }
+        try sync(data)
         let (newCounts, newLast, newChanges) = (counts, lastRecord ?? 0, changes)
         state.withLock { state in
             state.end = end + UInt64(buffer.readableBytes)

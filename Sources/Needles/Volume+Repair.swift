@@ -15,7 +15,8 @@ extension Volume {
     }
 
     private func repairLocked(_ damaged: Generation, _ reason: String) throws(NeedleError) {
-        let (current, end) = state.withLock { ($0.generation, $0.end) }
+        let (current, end, isClosed) = state.withLock { ($0.generation, $0.end, $0.isClosed) }
+        if isClosed { throw .closed(id) }
         // somebody else mended it while this caller waited
         guard current === damaged else { return }
         environment.logger.error("volume \(id): \(reason); building the index anew from the data file")
@@ -34,6 +35,8 @@ extension Volume {
         mark.lastRecord = builder.lastRecord
         mark.counts = builder.counts
         mark.fingerprint = try Volume.fingerprint(current.data, record: mark.lastRecord)
+        // the index must never be durable ahead of the data
+        if environment.sync != .always { try sync(current.data) }
         try builder.flush(mark)
         let generation = Generation(number: number, data: current.data, index: index)
         let watermark = mark.watermark

@@ -126,7 +126,8 @@ extension Volume {
             if let readOnly = state.readOnly, !readOnly.canDelete {
                 return .readOnly(id, reason: readOnly.reason)
             }
-            if state.recent.count > Volume.maximumRecentEntries { return .overloaded(id) }
+            let outside = state.recent.count + (state.sealed?.count ?? 0)
+            if outside > Volume.maximumRecentEntries { return .overloaded(id) }
             return nil
         }
     }

@@ -90,6 +90,8 @@ public final class Volume: Sendable {
         var canDelete = false
         /// Because of damage that compaction leaves behind.
         var isDamage = false
+        /// Because the disk failed: nothing may be written until the volume is opened again.
+        var isFault = false
     }
 
     /// The number of the volume.
@@ -146,11 +148,12 @@ public final class Volume: Sendable {
         }
     }
 
-    /// Turns the volume read-only and says why; the first reason stays.
+    /// Turns the volume read-only after the disk failed and says why; the first fault stays, until the volume is
+    /// opened again. Deletes are refused too, also if the volume was read-only before.
     func becomeReadOnly(_ reason: String) {
         let changed = state.withLock { state in
-            guard state.readOnly == nil else { return false }
-            state.readOnly = ReadOnlyState(reason: reason)
+            guard state.readOnly?.isFault != true else { return false }
+            state.readOnly = ReadOnlyState(reason: reason, isFault: true)
             return true
         }
         guard changed else { return }
@@ -159,8 +162,10 @@ public final class Volume: Sendable {
     }
 
     /// Marks the volume read-only, or writable again, at an operator's wish. Not remembered over a restart.
+    /// A volume whose disk failed stays as it is.
     public func setReadOnly(_ reason: String?) {
         state.withLock { state in
+            guard state.readOnly?.isFault != true else { return }
             state.readOnly = reason.map { ReadOnlyState(reason: $0, canDelete: true) }
         }
         environment.onChange()

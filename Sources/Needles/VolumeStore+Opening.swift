@@ -151,9 +151,16 @@ extension Volume {
         } catch {
             throw error.isExists ? .exists(paths.name.id) : NeedleError(error)
         }
-        return try open(
-            paths: paths, environment: environment, diskID: diskID, diskType: diskType
-        ).0
+        do throws(NeedleError) {
+            return try open(
+                paths: paths, environment: environment, diskID: diskID, diskType: diskType
+            ).0
+        } catch {
+            // no index could be made: leave nothing behind that the next start would serve
+            try? environment.disk.remove(paths.data)
+            try? environment.disk.remove(paths.info)
+            throw error
+        }
     }
 
     /// Takes nothing more and removes the files. Blocks. Bytes cut off by a repair stay.

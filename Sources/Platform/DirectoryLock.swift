@@ -31,7 +31,11 @@ public final class DirectoryLock: Sendable {
         self.descriptor = descriptor
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // a process being spawned may hold a copy of the descriptor for a moment: closing alone would not unlock
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     private static func owner(_ descriptor: CInt) -> Int? {
         var bytes = [UInt8](repeating: 0, count: 32)

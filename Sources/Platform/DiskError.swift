@@ -20,6 +20,8 @@ public struct DiskError: Error, Sendable, Equatable, CustomStringConvertible {
     public static var fileTooLarge: CInt { EFBIG }
     /// The code of a device that failed.
     public static var deviceFailed: CInt { EIO }
+    /// The code of a file that is not open for this.
+    public static var badDescriptor: CInt { EBADF }
     /// The code of a full device.
     public static var deviceFull: CInt { ENOSPC }
 

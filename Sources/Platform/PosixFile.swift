@@ -103,7 +103,31 @@ final class PosixFile: DiskFile {
                 unsafe weed_copy_range(source.descriptor, &from, descriptor, &to, Int(end - from))
             }
             if count == 0 { throw DiskError(call: "copy_file_range", path: path, code: EIO) }
-            guard count > 0 else { throw failure("copy_file_range") }
+            guard count > 0 else {
+                // not every file system can, nor between all files
+                guard [EXDEV, EINVAL, EOPNOTSUPP, ENOSYS, EPERM].contains(errno) else {
+                    throw failure("copy_file_range")
+                }
+                return try copyByHand(from: source, at: from, to: to, end: end)
+            }
+        }
+    }
+
+    private func copyByHand(
+        from source: PosixFile, at start: off_t, to target: off_t, end: off_t
+    ) throws(DiskError) {
+        let piece = 1 << 20
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: piece, alignment: 16)
+        defer { unsafe buffer.deallocate() }
+        var from = start
+        while from < end {
+            let wanted = min(piece, Int(end - from))
+            let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+            guard try unsafe source.read(into: part, at: UInt64(from)) == wanted else {
+                throw DiskError(call: "pread", path: source.path, code: EIO)
+            }
+            try unsafe write(UnsafeRawBufferPointer(part).bytes, at: UInt64(target + from - start))
+            from += off_t(wanted)
         }
     }
 

@@ -8,9 +8,12 @@ import Synchronization
 public final class WorkerPool: Sendable {
     private let shared: SharedQueue
     private let threads: Mutex<[pthread_t]>
+    private let isInline: Bool
 
-    /// Starts `count` threads named `name`.
+    /// Starts `count` threads named `name`. With none, jobs run at once on the caller's thread: a simulation
+    /// is repeatable that way.
     public init(name: String, count: Int) {
+        isInline = count == 0
         shared = SharedQueue()
         var started: [pthread_t] = []
         for index in 0..<count {
@@ -21,7 +24,7 @@ public final class WorkerPool: Sendable {
 
     /// Queues a job. After ``shutdown()`` it runs on the caller's thread, so that nothing is forgotten.
     public func submit(_ job: @escaping @Sendable () -> Void) {
-        if !shared.push(job) { job() }
+        if isInline || !shared.push(job) { job() }
     }
 
     /// Runs what is queued, then ends the threads. Blocks until they are gone.

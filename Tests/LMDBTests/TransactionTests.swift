@@ -208,9 +208,9 @@ final class Order: Sendable {
     }
 
     @Test func `a write inside a write of the same environment traps`() async {
-        await #expect(processExitsWith: .failure) {
-            let directory = try TemporaryDirectory()
-            let environment = try Environment(path: directory.file())
+        let file = directory.file("trap")
+        await #expect(processExitsWith: .failure) { [file = file as String] in
+            let environment = try Environment(path: file)
             // An alarm, so that a deadlock fails the test instead of hanging it.
             signal(SIGALRM) { _ in _exit(0) }
             alarm(20)
@@ -220,9 +220,9 @@ final class Order: Sendable {
     }
 
     @Test func `closing inside a write traps`() async {
-        await #expect(processExitsWith: .failure) {
-            let directory = try TemporaryDirectory()
-            let environment = try Environment(path: directory.file())
+        let file = directory.file("trap")
+        await #expect(processExitsWith: .failure) { [file = file as String] in
+            let environment = try Environment(path: file)
             signal(SIGALRM) { _ in _exit(0) }
             alarm(20)
             try environment.write { _ in environment.close() }

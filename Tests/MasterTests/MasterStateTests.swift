@@ -61,7 +61,7 @@ import Testing
         let step = MasterCommand.allocateVolumeIDs(count: .max, request: request(1))
         #expect(state.apply(step) == .refused(.volumeIDsExhausted(max: max, count: .max)))
         _ = state.apply(.raiseMaxVolumeID(.max - 1))
-        #expect(state.maxVolumeID == .max - 1)
+        #expect(state.maxVolumeID == VolumeID.max - 1)
         #expect(
             state.apply(.allocateVolumeIDs(count: 1, request: request(2)))
                 == .refused(.volumeIDsExhausted(max: .max - 1, count: 1)))

@@ -1,6 +1,7 @@
 import Model
 import Platform
 import Testing
+import Wire
 
 @testable import Master
 
@@ -78,32 +79,35 @@ import Testing
         var random = SeededGenerator(seed: seed)
         let memory = MemoryState()
         let server = FakeServer("127.0.0.1:8080", slots: ["": 8])
-        var highest: NeedleKey = 0
+        var given: [ClosedRange<NeedleKey>] = []
+        var reported: NeedleKey = 0
         for life in 0..<20 {
             let core = try await makeCore(state: memory) { $0.warmUpSeconds = 0 }
             _ = try await core.report(server.report, from: server)
             for step in 0..<Int.random(in: 1...60, using: &random) {
                 let place = "seed \(seed), life \(life), step \(step)"
                 switch Int.random(in: 0..<10, using: &random) {
-                case 0:
+                case 0 where server.report.volumes.first?.id == 1:
                     // A client wrote a key of its own choice.
-                    let key = highest + .random(in: 0...30_000, using: &random)
-                    highest = max(highest, key)
+                    reported = max(reported, given.last?.upperBound ?? 0)
+                    reported += .random(in: 0...30_000, using: &random)
+                    let key = reported
                     server.change(1) { $0.maxKey = key }
                     _ = try await core.report(server.report, from: server)
                 case 1 where step > 10:
                     memory.failNext(Bool.random(using: &random) ? .before : .after)
                 default:
                     let count = UInt64.random(in: 1...6000, using: &random)
-                    guard let given = try? await core.assign(wish(count: count)) else { break }
-                    #expect(given.fid.key > highest, "\(place)")
-                    #expect(given.count == count, "\(place)")
-                    highest = given.fid.key + count - 1
+                    guard let assigned = try? await core.assign(wish(count: count)) else { break }
+                    let keys = assigned.fid.key...assigned.fid.key + count - 1
+                    #expect(keys.lowerBound > reported, "\(place)")
+                    #expect(!given.contains { $0.overlaps(keys) }, "\(place)")
+                    given.append(keys)
                 }
             }
             memory.failNext(.none)
         }
-        #expect(highest > 20)
+        #expect(given.count > 100, "seed \(seed)")
     }
 }
 

@@ -201,8 +201,8 @@ import Wire
         for (id, remaining) in start.enumerated() {
             layout.setWritable(slot(VolumeID(id), remaining))
         }
-        // 6 MB in files of 1 KB: what is left must be about the same everywhere.
-        for _ in 0..<6000 {
+        // 20 MB in files of 1 KB: what is left must be about the same everywhere.
+        for _ in 0..<20_000 {
             guard let position = layout.pick(random: &random) else { return }
             layout.charge(position, count: 1, bytes: 0)
         }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LMDB
 import RaftLog
 import Testing
@@ -27,9 +28,25 @@ final class MasterDirectory: Sendable {
 
     /// Opens the log, lets `body` use it, closes it.
     func withLog<R>(_ body: (RaftLog) throws -> R) throws -> R {
-        let log = try RaftLog(directory: raft)
+        let log = try open()
         defer { log.close() }
         return try body(log)
+    }
+
+    /// Opens the log.
+    ///
+    /// A process another test is spawning holds copies of this one's descriptors, the lock among
+    /// them, until it executes its program: so the lock may outlive its owner by a moment.
+    func open() throws(RaftLogError) -> RaftLog {
+        for _ in 0..<200 {
+            do throws(RaftLogError) {
+                return try RaftLog(directory: raft)
+            } catch {
+                guard case .inUse(_, Int(getpid())) = error else { throw error }
+            }
+            usleep(1000)
+        }
+        return try RaftLog(directory: raft)
     }
 
     /// Changes the records behind the log's back.
@@ -57,7 +74,7 @@ func failure(_ body: () throws(RaftLogError) -> Void) -> RaftLogError? {
 
 /// The error opening throws.
 func openingFailure(_ directory: MasterDirectory) -> RaftLogError? {
-    failure { () throws(RaftLogError) in try RaftLog(directory: directory.raft).close() }
+    failure { () throws(RaftLogError) in try directory.open().close() }
 }
 
 func entry(_ index: UInt64, term: UInt64 = 1, _ text: String = "x") -> Entry {

@@ -114,7 +114,7 @@ import Wire
             #expect(try await server.send("GET", "/3,02637037d6").body.count == 10_000)
             try await peer.vacuumCleanup(3)
             try await peer.deleteCollection("pics")
-            do {
+            do throws(PeerError) {
                 _ = try await peer.vacuumCheck(5)
                 Issue.record("volume 5 is still there")
             } catch {

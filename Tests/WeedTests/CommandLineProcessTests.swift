@@ -126,7 +126,7 @@ final class Child {
         outputPath = base.appending(path: name + ".out")
         errorPath = base.appending(path: name + ".err")
         for path in [outputPath, errorPath] {
-            FileManager.default.createFile(atPath: path.path, contents: nil)
+            try Data().write(to: path)
         }
         process.executableURL =
             program.map { URL(filePath: $0) } ?? CommandLineProcessTests.program

