@@ -2,7 +2,8 @@ internal import Model
 internal import NIOCore
 internal import Platform
 
-/// What the index knows about the data file it describes; stored with the entries in one transaction.
+/// What the index knows about the data file it describes; stored with the entries in one
+/// transaction.
 struct Checkpoint: Equatable {
     static let formatVersion: UInt32 = 1
     static let length = 100

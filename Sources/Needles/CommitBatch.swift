@@ -3,9 +3,12 @@ internal import NIOCore
 internal import Platform
 internal import Synchronization
 
-/// What one `write` and one `sync` bring to disk. Used on the commit thread only.
+/// What one `write` and one `sync` bring to disk.
 ///
-/// Nothing of a batch is visible before all of it is as durable as asked; if any part fails, all of it does.
+/// Used on the commit thread only.
+///
+/// Nothing of a batch is visible before all of it is as durable as asked; if any part fails, all of
+/// it does.
 struct CommitBatch {
     /// Bytes in memory after which a batch is closed.
     static let bytes = 4 << 20
@@ -140,8 +143,9 @@ struct CommitBatch {
         lastRecord = offset
     }
 
-    /// The newest entry of a key and its cookie; the cookie is `nil` when its record is damaged, so that a new
-    /// write can mend it.
+    /// The newest entry of a key and its cookie; the cookie is `nil` when nobody knows it: the
+    /// record is damaged, so that a new write can mend it, or the original's compaction replaced
+    /// it.
     private func existing(
         _ key: NeedleKey
     ) throws(NeedleError) -> (entry: IndexEntry, cookie: UInt32?)? {
@@ -149,11 +153,15 @@ struct CommitBatch {
         guard key <= counts.maxKey, let (_, entry) = try volume.locateRepairing(key) else {
             return nil
         }
-        let header = try data.header(at: entry.offset)
-        return (entry, header?.id == key ? header?.cookie : nil)
+        guard let header = try data.header(at: entry.offset), header.id == key,
+            header.size > 0 || header.cookie != Record.replayedCookie
+        else { return (entry, nil) }
+        return (entry, header.cookie)
     }
 
-    /// The receipt of a write that would change nothing. Volumes with a ttl append again: it starts anew.
+    /// The receipt of a write that would change nothing.
+    ///
+    /// Volumes with a ttl append again: it starts anew.
     private func unchanged(
         _ write: Operation.Write, _ entry: IndexEntry
     ) throws(NeedleError) -> WriteReceipt? {
@@ -211,7 +219,8 @@ struct CommitBatch {
         }
     }
 
-    /// After a failed write: the file is cut back to where the batch began, and nothing of it happened.
+    /// After a failed write: the file is cut back to where the batch began, and nothing of it
+    /// happened.
     private mutating func fail(_ error: DiskError) {
         failure = NeedleError(error)
         do throws(DiskError) {

@@ -4,7 +4,8 @@ internal import Platform
 
 /// A compaction under way: the copy, its index, and how far the data file has been copied.
 final class CompactionProgress: @unchecked Sendable {
-    // `@unchecked`: touched by the one compaction a volume can have, or on the commit thread while it waits.
+    // `@unchecked`: touched by the one compaction a volume can have, or on the commit thread while
+    // it waits.
     let source: Volume.Generation
     let target: Volume.Generation
     var copier: CompactionCopier
@@ -24,7 +25,9 @@ final class CompactionProgress: @unchecked Sendable {
     }
 }
 
-/// Copies records from one data file to another and indexes them. One thread at a time.
+/// Copies records from one data file to another and indexes them.
+///
+/// One thread at a time.
 struct CompactionCopier {
     /// Bytes gathered before they are written.
     static let piece = 1 << 20

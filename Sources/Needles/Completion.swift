@@ -12,7 +12,9 @@ final class Completion<Value: Sendable>: Sendable {
         semaphore.signal()
     }
 
-    /// Waits for the value. Blocks.
+    /// Waits for the value.
+    ///
+    /// Blocks.
     func wait() -> Value {
         while true {
             semaphore.wait()

@@ -5,7 +5,8 @@ internal import Synchronization
 
 /// One `.dat` file: the superblock and the records behind it.
 final class DataFile: Sendable {
-    /// Large needles whose checksum was verified since the file was opened; the oldest are forgotten.
+    /// Large needles whose checksum was verified since the file was opened; the oldest are
+    /// forgotten.
     static let rememberedLargeNeedles = 4096
     /// Piece in which the data of large needles is verified.
     static let verifyPiece = 1 << 20
@@ -38,7 +39,8 @@ final class DataFile: Sendable {
         guard entry.size <= UInt32(Volume.largeBodyBytes) else { return nil }
         var buffer = ByteBufferAllocator().buffer(capacity: count)
         var failure: DiskError?
-        let read = unsafe buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
+        let read = unsafe buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) {
+            target in
             do throws(DiskError) {
                 let part = unsafe UnsafeMutableRawBufferPointer(rebasing: target[..<count])
                 return try unsafe file.readCached(into: part, at: entry.offset) ?? 0
@@ -52,7 +54,9 @@ final class DataFile: Sendable {
         return try decode(buffer, id, entry)
     }
 
-    /// Reads and verifies a needle. Blocks.
+    /// Reads and verifies a needle.
+    ///
+    /// Blocks.
     func read(_ id: NeedleKey, _ entry: IndexEntry) throws(NeedleError) -> StoredNeedle {
         if entry.size > UInt32(Volume.largeBodyBytes), version > 1 {
             return try readLarge(id, entry)
@@ -126,7 +130,9 @@ final class DataFile: Sendable {
         return crc
     }
 
-    /// CRC-32C of a range of the file, read in pieces. A range past the end gives the checksum of what is there.
+    /// CRC-32C of a range of the file, read in pieces.
+    ///
+    /// A range past the end gives the checksum of what is there.
     func checksum(at start: UInt64, length: UInt64) throws(NeedleError) -> UInt32 {
         var crc: UInt32 = 0
         var done: UInt64 = 0

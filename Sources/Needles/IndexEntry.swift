@@ -13,8 +13,10 @@ struct IndexEntry: Equatable {
     /// Bytes of data files that entries can address: 2^40 steps of 8.
     static let largestOffset: UInt64 = 1 << 43
 
-    /// The 16 bytes of an index value as two words: offset ÷ 8 (5 bytes), flags (1), zeros (2); size (4),
-    /// CRC-32C over the key and the first twelve bytes (4). All big-endian (`docs/format.md`, index).
+    /// The 16 bytes of an index value as two words: offset ÷ 8 (5 bytes), flags (1), zeros (2);
+    /// size (4), CRC-32C over the key and the first twelve bytes (4).
+    ///
+    /// All big-endian (`docs/format.md`, index).
     func words(for key: NeedleKey) -> (UInt64, UInt64) {
         let first = (offset >> 3) << 24 | (isDeleted ? 1 << 16 : 0)
         let crc = IndexEntry.checksum(key, first, size)

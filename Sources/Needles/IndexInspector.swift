@@ -98,7 +98,9 @@ public struct IndexInspector {
             dataLength: length, revision: mark.revision, maxKey: mark.counts.maxKey)
     }
 
-    /// Where a needle lies; `nil` when it is unknown. Scans what lies above the watermark.
+    /// Where a needle lies; `nil` when it is unknown.
+    ///
+    /// Scans what lies above the watermark.
     public func location(of key: NeedleKey) throws(NeedleError) -> Location? {
         var entry = try index.lookup(key)
         var isAbove = false
@@ -119,8 +121,10 @@ public struct IndexInspector {
             isAboveWatermark: isAbove, cookie: cookie)
     }
 
-    /// Compares index and data file both ways: every entry must name a record that verifies, every record must be
-    /// named by its entry or be older than it. Reads the whole data file.
+    /// Compares index and data file both ways: every entry must name a record that verifies, every
+    /// record must be named by its entry or be older than it.
+    ///
+    /// Reads the whole data file.
     public func verify() throws(NeedleError) -> Verification {
         var result = Verification()
         try verifyEntries(&result)
@@ -181,8 +185,9 @@ public struct IndexInspector {
         }
     }
 
-    /// Writes the original's index, `.idx` rows of 17 bytes, one for every record in file order. Needed to hand a
-    /// volume with empty files to the original.
+    /// Writes the original's index, `.idx` rows of 17 bytes, one for every record in file order.
+    ///
+    /// Needed to hand a volume with empty files to the original.
     /// - Returns: rows written.
     public func export(to path: String) throws(NeedleError) -> Int {
         let file = try disk { () throws(DiskError) in

@@ -4,7 +4,9 @@ internal import Platform
 
 /// The original's `.idx`: a log of rows of 16 or 17 bytes (`docs/format.md`, index rows).
 struct LegacyIndex {
-    /// One row. `size` below 0 is a delete; `offset` 0 is a delete without a record.
+    /// One row.
+    ///
+    /// `size` below 0 is a delete; `offset` 0 is a delete without a record.
     struct Row: Equatable {
         var key: NeedleKey
         var offset: UInt64
@@ -23,8 +25,8 @@ struct LegacyIndex {
     /// Bytes of a cut row at the end.
     let tornBytes: Int
 
-    /// Opens `path` and tells the row width: from `declared` (`.vif` bytesOffset 4 or 5) if the file's length
-    /// agrees, else from the first row, which names the first record.
+    /// Opens `path` and tells the row width: from `declared` (`.vif` bytesOffset 4 or 5) if the
+    /// file's length agrees, else from the first row, which names the first record.
     ///
     /// `nil` when there is no such file or its rows make no sense.
     init?(

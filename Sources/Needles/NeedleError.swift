@@ -1,7 +1,9 @@
 public import Model
 internal import Platform
 
-/// Faults of the storage engine. The description names volume, place, expected, found, and what to do.
+/// Faults of the storage engine.
+///
+/// The description names volume, place, expected, found, and what to do.
 public enum NeedleError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The volume takes no writes.
     case readOnly(VolumeID, reason: String)

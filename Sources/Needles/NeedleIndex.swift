@@ -13,8 +13,8 @@ final class NeedleIndex: Sendable {
 
     let volume: VolumeID
     let path: String
-    private let environment: Environment
-    private let entries: Table
+    let environment: Environment
+    let entries: Table
     private let meta: Table
 
     /// Opens or creates the file at `path`.
@@ -48,7 +48,9 @@ final class NeedleIndex: Sendable {
         }
     }
 
-    /// The entry of a key; `nil` when there is none. An entry whose checksum is wrong is an error.
+    /// The entry of a key; `nil` when there is none.
+    ///
+    /// An entry whose checksum is wrong is an error.
     func lookup(_ key: NeedleKey) throws(NeedleError) -> IndexEntry? {
         let words = try attempt { () throws(LMDBError) in
             try environment.value16(for: key, in: entries)
@@ -88,7 +90,9 @@ final class NeedleIndex: Sendable {
         return bytes.flatMap { Checkpoint(ByteBuffer(bytes: $0)) }
     }
 
-    /// At most `limit` entries from `key` on, ascending. `entry` is `nil` where the checksum is wrong.
+    /// At most `limit` entries from `key` on, ascending.
+    ///
+    /// `entry` is `nil` where the checksum is wrong.
     ///
     /// Each call reads its own snapshot, so that a long walk never keeps old pages alive.
     func page(

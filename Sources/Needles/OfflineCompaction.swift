@@ -16,7 +16,9 @@ public enum OfflineCompaction {
         public let notes: [String]
     }
 
-    /// Locks the directory, compacts, unlocks. Blocks. Crash-safe at every step.
+    /// Locks the directory, compacts, unlocks.
+    ///
+    /// Blocks. Crash-safe at every step.
     /// - Parameter bytesPerSecond: pace of the copy; 0 is no limit.
     public static func run(
         directory: String, name: VolumeName, bytesPerSecond: Int = 0, logger: Logger
@@ -35,7 +37,8 @@ public enum OfflineCompaction {
             now: { WallClock.nanoseconds })
         let paths = VolumePaths(directory: directory, indexDirectory: directory, name: name)
         guard environment.disk.exists(paths.data) else {
-            throw .invalid("there is no \(paths.data); name the volume with -volumeId and -collection")
+            throw .invalid(
+                "there is no \(paths.data); name the volume with -volumeId and -collection")
         }
         let (volume, found) = try Volume.open(
             paths: paths, environment: environment, diskID: 0, diskType: "")

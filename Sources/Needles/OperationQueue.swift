@@ -14,7 +14,9 @@ struct OperationQueue {
     var isScheduled = false
     var isClosed = false
 
-    /// Adds an operation if there is room. Exclusive ones always are accepted: the engine makes few of them.
+    /// Adds an operation if there is room.
+    ///
+    /// Exclusive ones always are accepted: the engine makes few of them.
     mutating func append(_ operation: Operation) -> Bool {
         if case .exclusive = operation {
             operations.append(operation)

@@ -10,16 +10,19 @@ struct RecordFields {
     var lastModified: UInt64?
     var ttl = TimeToLive.none
     var pairs: ByteBuffer?
+    /// Bytes the fields take.
+    private(set) var length = 0
 
     /// No fields at all.
     init() {}
 
     /// Reads the fields in `buffer`, which begins with the flags and ends with the last field.
     ///
-    /// A field for which no bytes are left is quietly absent; one that runs past the end is damage and
-    /// gives `nil` (`docs/format.md`, records).
+    /// A field for which no bytes are left is quietly absent; one that runs past the end is damage
+    /// and gives `nil` (`docs/format.md`, records).
     init?(_ buffer: ByteBuffer) {
         var buffer = buffer
+        let start = buffer.readerIndex
         guard let raw = buffer.readInteger(as: UInt8.self) else { return }
         flags = Record.Flags(rawValue: raw)
         if flags.contains(.name), let count = buffer.readInteger(as: UInt8.self) {
@@ -46,6 +49,7 @@ struct RecordFields {
             guard let slice = buffer.readSlice(length: Int(count)) else { return nil }
             pairs = slice
         }
+        length = buffer.readerIndex - start
     }
 }
 
@@ -59,7 +63,8 @@ extension StoredNeedle {
     ) throws(NeedleError) {
         let start = record.readerIndex
         guard let header = RecordHeader(record, at: start) else {
-            throw .damaged(volume, offset: offset, expected: "a needle", found: "the end of the file")
+            throw .damaged(
+                volume, offset: offset, expected: "a needle", found: "the end of the file")
         }
         guard header.size == size else {
             throw .damaged(
@@ -139,8 +144,10 @@ extension StoredNeedle {
         return (data, fields)
     }
 
-    /// Whether its time to live is over at `now` (unix seconds). Counts from the append time; needs both a
-    /// ttl and a last-modified time, as the format has it.
+    /// Whether its time to live is over at `now` (unix seconds).
+    ///
+    /// Counts from the append time; needs both a ttl and a last-modified time, as the format has
+    /// it.
     func isExpired(at now: UInt64) -> Bool {
         guard !ttl.isNone, lastModified != nil else { return false }
         return now >= appendedAtNanoseconds / 1_000_000_000 + ttl.seconds

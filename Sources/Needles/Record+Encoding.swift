@@ -15,7 +15,9 @@ struct EncodedRecord {
 }
 
 extension Record {
-    /// Encodes a needle for a volume of `version`. Version 1 keeps only the bytes.
+    /// Encodes a needle for a volume of `version`.
+    ///
+    /// Version 1 keeps only the bytes.
     ///
     /// A body whose record would not fit the signed size field is refused.
     static func encode(
@@ -91,7 +93,8 @@ extension Record {
         }
     }
 
-    /// Checksum, append time and padding, behind the fields in `buffer`; `head` is what precedes the data.
+    /// Checksum, append time and padding, behind the fields in `buffer`; `head` is what precedes
+    /// the data.
     private static func put(
         footerFor size: UInt32, checksum: UInt32, version: UInt8, now: UInt64, head: ByteBuffer,
         isDelete: Bool, into buffer: inout ByteBuffer

@@ -30,6 +30,9 @@ struct RecordHeader: Equatable {
 
 /// Lengths and field values of records.
 enum Record {
+    /// Cookie of the records that the original's compaction makes of empty files and deletes that
+    /// came meanwhile.
+    static let replayedCookie: UInt32 = 0x1234_5678
     static let largestSize = UInt64(Int32.max)
     static let longestText = 255
     static let longestPairs = 65_535
@@ -61,11 +64,13 @@ enum Record {
             + UInt64(padding(size: size, version: version))
     }
 
-    /// What our records have at the begin of their padding, as far as it has room; readers ignore padding.
+    /// What our records have at the begin of their padding, as far as it has room; readers ignore
+    /// padding.
     ///
-    /// CRC-32C over all of a record but its data and padding; inverted for a delete. The format's own checksum
-    /// covers the data alone: of a record of which a power cut left only some sectors, cookie, key, kind or
-    /// name can be wrong while the data is right. And an empty file is else the same record as a delete.
+    /// CRC-32C over all of a record but its data and padding; inverted for a delete. The format's
+    /// own checksum covers the data alone: of a record of which a power cut left only some sectors,
+    /// cookie, key, kind or name can be wrong while the data is right. And an empty file is else
+    /// the same record as a delete.
     static func seal(crc: UInt32, isDelete: Bool) -> UInt32 { isDelete ? ~crc : crc }
 
     /// The form of the checksum before release 3.09 of the original.

@@ -68,12 +68,16 @@ struct RecordScanner {
         self.end = end
     }
 
-    /// The record at the position; moves behind it. Damage does not move.
+    /// The record at the position; moves behind it.
+    ///
+    /// Damage does not move.
     mutating func next() throws(NeedleError) -> Step {
         guard position < end else { return .end }
         let step = try examine(position)
         if case .record(let record) = step {
-            if rejects(record) { return .damage(reason: "a record of which only parts were written") }
+            if rejects(record) {
+                return .damage(reason: "a record of which only parts were written")
+            }
             position = record.end
         }
         return step
@@ -88,7 +92,9 @@ struct RecordScanner {
         return torn.filter { $0 + UInt64(RecordHeader.length) <= offset }
     }
 
-    /// After damage: the next record at a multiple of 8, at most `distance` bytes on. Moves there.
+    /// After damage: the next record at a multiple of 8, at most `distance` bytes on.
+    ///
+    /// Moves there.
     ///
     /// Random bytes can look like a record without data, so what is found must carry a time that is
     /// possible: after `since`, and not in the future.
@@ -97,17 +103,16 @@ struct RecordScanner {
     ) throws(NeedleError) -> ScannedRecord? {
         let latest = WallClock.nanoseconds + 86_400_000_000_000
         let limit = distance > end - position ? end : position + distance
-        // a header whose size is right names the place where the next one begins
-        if let header = try header(at: position), header.isPlausible {
-            let next = position + data.length(size: header.size)
-            if next < limit, let record = try plausible(next, since: since, until: latest) {
+        var checksums = RangeChecksums(data.file, from: position)
+        for next in try likelyEnds() where next < limit {
+            if let record = try plausible(next, since, latest, &checksums) {
                 position = record.offset
                 return record
             }
         }
         var candidate = position + 8
         while candidate + UInt64(RecordHeader.length) <= limit {
-            if let record = try plausible(candidate, since: since, until: latest) {
+            if let record = try plausible(candidate, since, latest, &checksums) {
                 position = record.offset
                 return record
             }
@@ -116,12 +121,41 @@ struct RecordScanner {
         return nil
     }
 
+    /// Where the damaged record at the position ends if one of its sizes is right: the size field;
+    /// or the data size, which the checksum behind data and fields confirms.
+    ///
+    /// Without them, records inside a stored file would be taken for needles.
+    private mutating func likelyEnds() throws(NeedleError) -> [UInt64] {
+        guard let header = try header(at: position) else { return [] }
+        var ends: [UInt64] = []
+        if header.isPlausible { ends.append(position + data.length(size: header.size)) }
+        let start = position + UInt64(RecordHeader.length) + 4
+        guard data.version >= 2, let index = try load(start - 4, 4),
+            let length = buffer.getInteger(at: index, as: UInt32.self), length > 0,
+            start + UInt64(length) < end
+        else { return ends }
+        let place = start + UInt64(length)
+        let count = Int(min(UInt64(Record.longestFields + 4), end - place))
+        guard let found = try load(place, count),
+            let fields = RecordFields(buffer.getSlice(at: found, length: count) ?? ByteBuffer()),
+            let stored = buffer.getInteger(at: found + fields.length, as: UInt32.self)
+        else { return ends }
+        let size = UInt64(length) + 4 + UInt64(fields.length)
+        guard size <= Record.largestSize,
+            Record.isRight(
+                stored: stored, for: try data.checksum(at: start, length: UInt64(length)))
+        else { return ends }
+        ends.insert(position + data.length(size: UInt32(size)), at: 0)
+        return ends
+    }
+
     private mutating func plausible(
-        _ offset: UInt64, since: UInt64, until: UInt64
+        _ offset: UInt64, _ since: UInt64, _ until: UInt64, _ checksums: inout RangeChecksums
     ) throws(NeedleError) -> ScannedRecord? {
         // a look at the size field alone rejects nearly every place
         guard let header = try header(at: offset), header.isPlausible,
             data.length(size: header.size) <= end - offset,
+            try isRight(offset, header, &checksums),
             case .record(let record) = try examine(offset)
         else { return nil }
         if data.version == 3 {
@@ -135,6 +169,20 @@ struct RecordScanner {
         return record.header.size > 0 ? record : nil
     }
 
+    /// Whether the checksum of a record that may begin at `offset` is right, at little cost.
+    private mutating func isRight(
+        _ offset: UInt64, _ header: RecordHeader, _ checksums: inout RangeChecksums
+    ) throws(NeedleError) -> Bool {
+        guard header.size > 0 else { return true }
+        guard let (start, length) = try dataRange(offset, header) else { return false }
+        let footer = offset + UInt64(RecordHeader.length) + UInt64(header.size)
+        let found = try readBuffer(data.file, at: footer, count: 4)
+        guard let stored = found.getInteger(at: 0, as: UInt32.self),
+            let crc = try checksums.checksum(at: start, length: length)
+        else { return false }
+        return Record.isRight(stored: stored, for: crc)
+    }
+
     private mutating func header(at offset: UInt64) throws(NeedleError) -> RecordHeader? {
         guard let index = try load(offset, RecordHeader.length) else { return nil }
         return RecordHeader(buffer, at: index)
@@ -146,7 +194,8 @@ struct RecordScanner {
         }
         guard header.isPlausible else {
             return .damage(
-                reason: header.isZero ? "zeros" : "a negative size, \(Int32(bitPattern: header.size))")
+                reason: header.isZero
+                    ? "zeros" : "a negative size, \(Int32(bitPattern: header.size))")
         }
         let length = data.length(size: header.size)
         let needed = RecordHeader.length + Int(header.size) + Record.footerLength(data.version)
@@ -187,8 +236,11 @@ struct RecordScanner {
         var seal: RecordSeal
         var isDelete: Bool
 
-        /// Whether a power cut left only parts of the record, of which `isLong` says that it does not end behind
-        /// the file. Without its last eight bytes ours has zeros for a padding, as the original has in deletes.
+        /// Whether a power cut left only parts of the record, of which `isLong` says that it does
+        /// not end behind the file.
+        ///
+        /// Without its last eight bytes ours has zeros for a padding, as the original has in
+        /// deletes.
         func isTorn(_ header: RecordHeader, _ isLong: Bool) -> Bool {
             if seal == .broken { return true }
             guard header.size == 0 else { return false }

@@ -30,7 +30,8 @@ extension Recovery {
     ) throws(NeedleError) -> Walk {
         var scanner = RecordScanner(
             data, from: start, to: length, rejectsBrokenSeals: isOwn)
-        // a last record that lacks only padding ends behind the file: what follows it still starts there
+        // a last record that lacks only padding ends behind the file: what follows it still starts
+        // there
         var walk = Walk(end: start)
         // behind a watermark times rise; a compacted file is in the order of ids
         let isTail = start > data.superBlock.firstRecord
@@ -70,9 +71,10 @@ extension Recovery {
     /// Reads from `.idx`, if there is one, which records without data are files.
     func legacyHints(_ data: DataFile) throws(NeedleError) -> LegacyHints {
         var hints = LegacyHints()
-        guard let legacy = try LegacyIndex(
-            opening: paths.legacyIndex, on: disk, data: data,
-            declared: VolumeInfoFile(reading: paths.info, on: disk)?.bytesOffset)
+        guard
+            let legacy = try LegacyIndex(
+                opening: paths.legacyIndex, on: disk, data: data,
+                declared: VolumeInfoFile(reading: paths.info, on: disk)?.bytesOffset)
         else { return hints }
         try legacy.forEachRow { (row) throws(NeedleError) in
             if row.offset > 0, row.size == 0 { hints.emptyFiles.insert(row.offset) }
@@ -115,8 +117,10 @@ extension Recovery {
         return isSound ? end : nil
     }
 
-    /// After a walk: adds what only `.idx` knows. Needles it names whose records are damaged stay known, so that
-    /// reading them is an error and not "no such file"; deletes whose records are gone stay deletes.
+    /// After a walk: adds what only `.idx` knows.
+    ///
+    /// Needles it names whose records are damaged stay known, so that reading them is an error and
+    /// not "no such file"; deletes whose records are gone stay deletes.
     mutating func addLegacy(
         _ legacy: LegacyIndex, _ data: DataFile, _ walk: Walk, _ length: UInt64,
         into builder: inout IndexBuilder
@@ -135,7 +139,8 @@ extension Recovery {
         }
         for (key, row) in lastRows.sorted(by: { $0.key < $1.key }) {
             if var known = try builder.entry(key) {
-                // deletes without a record at the head come from an old fault that overwrote rows there
+                // deletes without a record at the head come from an old fault that overwrote rows
+                // there
                 let isOldFault = row.offset == 0 && !seen.contains(key)
                 if row.isDelete, !isOldFault, row.offset == 0 || row.offset > known.offset {
                     known.isDeleted = true

@@ -5,8 +5,8 @@ internal import Platform
 
 /// Opens a volume's files and finds out what is in them (`docs/ARCHITECTURE.md`, recovery).
 ///
-/// Opening changes nothing that the original wrote: a torn tail is cut, and stale index files go, only before
-/// the first change.
+/// Opening changes nothing that the original wrote: a torn tail is cut, and stale index files go,
+/// only before the first change.
 struct Recovery {
     let paths: VolumePaths
     let disk: any Disk
@@ -54,11 +54,14 @@ struct Recovery {
             return (try disk.open(paths.data, .readWrite), true)
         } catch {
             guard error.isPermission else { throw NeedleError(error) }
-            return (try diskCall { () throws(DiskError) in try disk.open(paths.data, .read) }, false)
+            return (
+                try diskCall { () throws(DiskError) in try disk.open(paths.data, .read) }, false
+            )
         }
     }
 
-    /// Finishes or undoes what a compaction left behind, ours or the original's (`docs/format.md`, compaction).
+    /// Finishes or undoes what a compaction left behind, ours or the original's (`docs/format.md`,
+    /// compaction).
     private mutating func finishCompaction() throws(NeedleError) {
         let hasCopy = disk.exists(paths.compaction)
         let hasIndex = disk.exists(paths.legacyCompactedIndex)
@@ -80,7 +83,8 @@ struct Recovery {
         }
     }
 
-    /// The state from our index, if it describes this data file; the records above its watermark are scanned.
+    /// The state from our index, if it describes this data file; the records above its watermark
+    /// are scanned.
     private mutating func stateFromIndex(
         _ data: DataFile, _ length: UInt64
     ) throws(NeedleError) -> Volume.State? {
@@ -124,7 +128,8 @@ struct Recovery {
     ) throws(NeedleError) -> Volume.State {
         var builder = IndexBuilder(index: generation.index, data: generation.data, from: mark)
         let hints = mark.watermark < length ? try legacyHints(generation.data) : LegacyHints()
-        // files of the original beside ours tell that it, or another program, may have written since
+        // files of the original beside ours tell that it, or another program, may have written
+        // since
         let isOwn = !paths.derived.contains { disk.exists($0) }
         let walk = try walk(
             generation.data, from: mark.watermark, to: length, hints: hints, into: &builder,
@@ -141,21 +146,25 @@ struct Recovery {
         return state
     }
 
-    /// A process that was killed between the rename at the end of a compaction and the sync of the directory leaves
-    /// a new file that a power cut takes away, with everything written to it since.
+    /// A process that was killed between the rename at the end of a compaction and the sync of the
+    /// directory leaves a new file that a power cut takes away, with everything written to it
+    /// since.
     private mutating func makeNamesDurable() {
         do throws(DiskError) {
             try disk.syncDirectory(paths.directory)
         } catch {
             guard !error.isPermission else { return }
-            fault = "the directory could not be synced at the start (\(error)); restart after checking the disk"
+            fault =
+                "the directory could not be synced at the start (\(error)); restart after checking the disk"
         }
     }
 
-    /// What was read may be in memory only, left by a process that was killed before its sync. Nothing may be
-    /// served, and no index be built on it, that a power cut can still take away.
+    /// What was read may be in memory only, left by a process that was killed before its sync.
     ///
-    /// Records of which only parts were written are made zeros, so that no later reader takes them for whole.
+    /// Nothing may be served, and no index be built on it, that a power cut can still take away.
+    ///
+    /// Records of which only parts were written are made zeros, so that no later reader takes them
+    /// for whole.
     private mutating func makeDurable(_ data: DataFile, _ walk: Walk) throws(NeedleError) {
         do throws(DiskError) {
             for offset in walk.torn {
@@ -166,7 +175,8 @@ struct Recovery {
         } catch {
             // a file that cannot be written has no writer either
             guard !error.isPermission, error.code != DiskError.badDescriptor else { return }
-            fault = "the data file could not be synced at the start (\(error)); restart after "
+            fault =
+                "the data file could not be synced at the start (\(error)); restart after "
                 + "checking the disk"
         }
     }

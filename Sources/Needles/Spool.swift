@@ -13,7 +13,9 @@ public final class Spool: Sendable {
         self.file = file
     }
 
-    /// Adds bytes at the end. Blocks.
+    /// Adds bytes at the end.
+    ///
+    /// Blocks.
     public func append(_ bytes: ByteBuffer) throws(NeedleError) {
         let start = progress.withLock { $0.length }
         try disk { () throws(DiskError) in try file.write(bytes.readableBytesSpan, at: start) }
@@ -31,7 +33,9 @@ public final class Spool: Sendable {
     /// CRC-32C of the bytes so far.
     public var checksum: UInt32 { progress.withLock { $0.checksum } }
 
-    /// Reads back, at most `count` bytes; fewer at the end. Blocks.
+    /// Reads back, at most `count` bytes; fewer at the end.
+    ///
+    /// Blocks.
     public func read(at offset: UInt64, upTo count: Int) throws(NeedleError) -> ByteBuffer {
         try readBuffer(file, at: offset, count: count)
     }
@@ -50,7 +54,9 @@ public struct FileBody: Sendable {
         try disk { () throws(DiskError) in try file.duplicateDescriptor() }
     }
 
-    /// Reads part of the body; `start` counts from its begin. Fewer bytes at its end. Blocks.
+    /// Reads part of the body; `start` counts from its begin.
+    ///
+    /// Fewer bytes at its end. Blocks.
     public func read(at start: UInt64, count: Int) throws(NeedleError) -> ByteBuffer {
         guard start < length else { return ByteBuffer() }
         let wanted = Int(min(UInt64(max(count, 0)), length - start))

@@ -24,21 +24,28 @@ public struct StoreConfiguration: Sendable {
         }
     }
 
-    /// Where volumes lie. At least one.
+    /// Where volumes lie.
+    ///
+    /// At least one.
     public var directories: [Directory]
     /// When an answered write is on disk.
     public var sync: SyncMode = .always
     /// Bytes a second that compaction may copy; 0 is no limit.
     public var compactionBytesPerSecond = 0
-    /// Threads that write and sync. Volumes share them.
+    /// Threads that write and sync.
+    ///
+    /// Volumes share them.
     public var commitThreads = 8
-    /// How long opening waits for indexes to be rebuilt; the rest goes on while other volumes serve.
+    /// How long opening waits for indexes to be rebuilt; the rest goes on while other volumes
+    /// serve.
     public var openWaitSeconds = 5.0
     /// Bytes a full volume takes: with `maxVolumes` 0 the number of volumes follows from it.
     public var volumeSizeLimit: UInt64 = 30720 << 20
     /// Seconds after which needles outside the index are brought into it, however few.
     public var checkpointSeconds = 30
-    /// The file system. Simulations have their own.
+    /// The file system.
+    ///
+    /// Simulations have their own.
     public var disk: any Disk = PosixDisk()
 
     /// A store in some directories, else by default.

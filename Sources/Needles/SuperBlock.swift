@@ -1,7 +1,7 @@
 internal import Model
 
-/// The first bytes of a data file (`docs/format.md`, superblock): version, replica placement, time to live,
-/// compaction revision, and the length of an extra section that is skipped.
+/// The first bytes of a data file (`docs/format.md`, superblock): version, replica placement, time
+/// to live, compaction revision, and the length of an extra section that is skipped.
 struct SuperBlock: Equatable {
     /// Bytes of a superblock without an extra section.
     static let length = 8

@@ -25,16 +25,19 @@ extension Volume {
                 try self.checkpoint()
             } catch {
                 self.environment.logger.error(
-                    "volume \(self.id): the index was not brought up to date, will be tried again: \(error)")
+                    "volume \(self.id): the index was not brought up to date, will be tried again: \(error)"
+                )
             }
             self.state.withLock { $0.checkpointQueued = false }
         }
     }
 
-    /// Brings the index up to date with everything visible, durably. Blocks.
+    /// Brings the index up to date with everything visible, durably.
     ///
-    /// Order: data file synced, then entries and watermark in one transaction, then the recent needles are
-    /// forgotten (`docs/ARCHITECTURE.md`, write path).
+    /// Blocks.
+    ///
+    /// Order: data file synced, then entries and watermark in one transaction, then the recent
+    /// needles are forgotten (`docs/ARCHITECTURE.md`, write path).
     public func checkpoint() throws(NeedleError) {
         let result = maintenance.withLock { _ in
             Result { () throws(NeedleError) in try checkpointLocked() }
@@ -92,8 +95,9 @@ extension Volume {
         }
     }
 
-    /// CRC-32C over header and footer of a record: tells at the next start whether the data file is still the
-    /// one that was indexed. 0 when there is no record.
+    /// CRC-32C over header and footer of a record, 0 when there is no record.
+    ///
+    /// Tells at the next start whether the data file is still the one that was indexed.
     static func fingerprint(_ data: DataFile, record offset: UInt64) throws(NeedleError) -> UInt32 {
         guard offset > 0 else { return 0 }
         let head = try readBuffer(data.file, at: offset, count: RecordHeader.length)
@@ -107,7 +111,9 @@ extension Volume {
         return CRC32C.checksum(footer.readableBytesSpan, continuing: crc)
     }
 
-    /// Answers what waits, brings the index up to date, and takes nothing more. Blocks.
+    /// Answers what waits, brings the index up to date, and takes nothing more.
+    ///
+    /// Blocks.
     public func close() {
         queue.withLock { $0.isClosed = true }
         let finished: Result<Void, NeedleError> = Result { () throws(NeedleError) in
@@ -118,7 +124,8 @@ extension Volume {
         }
         if case .failure(let error) = finished {
             environment.logger.error(
-                "volume \(id): not everything was tidied at the stop; the next start will: \(error)")
+                "volume \(id): not everything was tidied at the stop; the next start will: \(error)"
+            )
         }
         // a repair under way ends first; none begins afterwards
         maintenance.withLock { _ in

@@ -9,9 +9,12 @@ extension Volume {
     /// Rounds of catching up before the switch, if writes come faster than they are copied.
     static let catchUpRounds = 8
 
-    /// Copies the live needles aside. Blocks, at the store's pace; reads, writes and deletes go on.
+    /// Copies the live needles aside.
     ///
-    /// Nothing changes for readers until ``commitCompaction()``. Space for the copy is reserved first.
+    /// Blocks, at the store's pace; reads, writes and deletes go on.
+    ///
+    /// Nothing changes for readers until ``commitCompaction()``. Space for the copy is reserved
+    /// first.
     public func compact() throws(NeedleError) {
         let begun = state.withLock { state in
             guard !state.isClosed, !state.isCompacting else { return false }
@@ -36,7 +39,9 @@ extension Volume {
         }
     }
 
-    /// Switches to the copy that ``compact()`` made. Writes wait for the last few records to be copied.
+    /// Switches to the copy that ``compact()`` made.
+    ///
+    /// Writes wait for the last few records to be copied.
     /// - Returns: how long writes waited, in nanoseconds.
     @discardableResult
     public func commitCompaction() throws(NeedleError) -> UInt64 {
@@ -189,8 +194,10 @@ extension Volume {
         }
     }
 
-    /// The switch, with no write under way: last records, sync, index, rename, directory. The rename is the commit
-    /// point: before it the old file and index stand, after it the new ones.
+    /// The switch, with no write under way: last records, sync, index, rename, directory.
+    ///
+    /// The rename is the commit point: before it the old file and index stand, after it the new
+    /// ones.
     private func switchOver(_ progress: CompactionProgress) throws(NeedleError) {
         let target = progress.target
         let end = state.withLock { $0.end }
@@ -226,8 +233,9 @@ extension Volume {
             return replaced
         }
         progress.isSwitched = true
-        // From the rename on, what is appended to the old file is lost. Should the rename not become durable, the
-        // old file and its index must still be there at the next start, and nothing acknowledged in between.
+        // From the rename on, what is appended to the old file is lost. Should the rename not
+        // become durable, the old file and its index must still be there at the next start, and
+        // nothing acknowledged in between.
         do throws(DiskError) {
             try environment.disk.syncDirectory(paths.directory)
         } catch {

@@ -5,8 +5,8 @@ internal import Platform
 internal import Synchronization
 
 extension Volume {
-    /// What must be done before the first change of a volume, kept until then so that opening and reading change
-    /// nothing.
+    /// What must be done before the first change of a volume, kept until then so that opening and
+    /// reading change nothing.
     struct Preparation: Sendable {
         /// Length of the data file as found; what lies beyond the last needle is cut off.
         var fileLength: UInt64
@@ -14,10 +14,13 @@ extension Volume {
         var staleFiles: [String]
     }
 
-    /// Does what ``Preparation`` says, once. On the commit thread.
+    /// Does what ``Preparation`` says, once.
     ///
-    /// Order: cut bytes are copied aside before they are cut; what only `.idx` knows is written into the data
-    /// file and the index is durable before `.idx` is removed. A crash in between repeats the steps.
+    /// On the commit thread.
+    ///
+    /// Order: cut bytes are copied aside before they are cut; what only `.idx` knows is written
+    /// into the data file and the index is durable before `.idx` is removed. A crash in between
+    /// repeats the steps.
     func prepareForChange() throws(NeedleError) {
         let (preparation, generation, end) = state.withLock {
             ($0.preparation, $0.generation, $0.end)
@@ -58,7 +61,8 @@ extension Volume {
                 try environment.disk.syncDirectory(paths.directory)
             }
             environment.logger.warning(
-                "volume \(id): \(length - end) bytes at offset \(end) are no whole needle; kept in \(path)")
+                "volume \(id): \(length - end) bytes at offset \(end) are no whole needle; kept in \(path)"
+            )
         }
         try disk { () throws(DiskError) in try data.file.truncate(to: end) }
         try sync(data)
@@ -78,12 +82,13 @@ extension Volume {
         return true
     }
 
-    /// Appends marked records for empty files, and delete records for deletes, that only `.idx` knows, so that the
-    /// data file alone says everything.
+    /// Appends marked records for empty files, and delete records for deletes, that only `.idx`
+    /// knows, so that the data file alone says everything.
     private func writeDownLegacyKnowledge(_ generation: Generation) throws(NeedleError) {
         let data = generation.data
-        guard let legacy = try LegacyIndex(
-            opening: paths.legacyIndex, on: environment.disk, data: data, declared: nil)
+        guard
+            let legacy = try LegacyIndex(
+                opening: paths.legacyIndex, on: environment.disk, data: data, declared: nil)
         else { return }
         var special = Set<NeedleKey>()
         let end = state.withLock { $0.end }

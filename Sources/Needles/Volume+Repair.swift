@@ -4,8 +4,10 @@ internal import Platform
 internal import Synchronization
 
 extension Volume {
-    /// Builds the index anew from the data file, into a new file, and switches to it. Blocks for as long as reading
-    /// the whole volume takes; reads that need no index go on, and writes too.
+    /// Builds the index anew from the data file, into a new file, and switches to it.
+    ///
+    /// Blocks for as long as reading the whole volume takes; reads that need no index go on, and
+    /// writes too.
     func repairIndex(_ reason: String) throws(NeedleError) {
         let before = state.withLock { $0.generation }
         let result = maintenance.withLock { _ in
@@ -19,7 +21,8 @@ extension Volume {
         if isClosed { throw .closed(id) }
         // somebody else mended it while this caller waited
         guard current === damaged else { return }
-        environment.logger.error("volume \(id): \(reason); building the index anew from the data file")
+        environment.logger.error(
+            "volume \(id): \(reason); building the index anew from the data file")
         let number = takeGenerationNumber()
         let index = try NeedleIndex(volume: id, path: paths.index(number))
         var recovery = Recovery(

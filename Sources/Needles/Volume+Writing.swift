@@ -6,8 +6,8 @@ internal import Synchronization
 extension Volume {
     /// Queues a write.
     ///
-    /// `completion` is called exactly once, on a commit thread, when the needle is as durable as the store's
-    /// sync mode says (`forceSync`: on disk). It must not block.
+    /// `completion` is called exactly once, on a commit thread, when the needle is as durable as
+    /// the store's sync mode says (`forceSync`: on disk). It must not block.
     public func write(
         _ key: NeedleKey, cookie: UInt32, _ content: NeedleContent, forceSync: Bool = false,
         completion: @escaping @Sendable (Result<WriteReceipt, NeedleError>) -> Void
@@ -24,7 +24,10 @@ extension Volume {
                     forceSync: forceSync, completion: completion)))
     }
 
-    /// Queues a delete. `completion` gets the size field S of the deleted record; see ``write(_:cookie:_:forceSync:completion:)``.
+    /// Queues a delete.
+    ///
+    /// `completion` gets the size field S of the deleted record; see
+    /// ``write(_:cookie:_:forceSync:completion:)``.
     public func delete(
         _ key: NeedleKey, cookie: UInt32,
         completion: @escaping @Sendable (Result<UInt32, NeedleError>) -> Void
@@ -32,7 +35,9 @@ extension Volume {
         enqueue(.delete(Operation.Delete(key: key, cookie: cookie, completion: completion)))
     }
 
-    /// A spool in this volume's directory. Blocks.
+    /// A spool in this volume's directory.
+    ///
+    /// Blocks.
     public func makeSpool() throws(NeedleError) -> Spool {
         Spool(
             file: try disk { () throws(DiskError) in
@@ -50,7 +55,9 @@ extension Volume {
         if schedule { environment.committers.submit { self.runCommits() } }
     }
 
-    /// Runs `body` on the commit thread with no write under way, and waits for it. Not from a commit thread.
+    /// Runs `body` on the commit thread with no write under way, and waits for it.
+    ///
+    /// Not from a commit thread.
     func exclusively<R: Sendable>(
         _ body: @escaping @Sendable () throws(NeedleError) -> R
     ) throws(NeedleError) -> R {
@@ -66,7 +73,9 @@ extension Volume {
         return try done.wait().get()
     }
 
-    /// Commits batch after batch until nothing waits. What arrives during one batch is the next.
+    /// Commits batch after batch until nothing waits.
+    ///
+    /// What arrives during one batch is the next.
     private func runCommits() {
         while true {
             let operations = queue.withLock { queue in

@@ -31,22 +31,25 @@ struct VolumeEnvironment: Sendable {
     var now: @Sendable () -> UInt64
 }
 
-/// One volume: a data file, its index, and the needles written since the index was last brought up to date.
+/// One volume: a data file, its index, and the needles written since the index was last brought up
+/// to date.
 ///
-/// Reads run on any thread. Writes queue, and one commit thread at a time appends a batch, syncs it, makes it
-/// visible and answers (`docs/ARCHITECTURE.md`, write path).
+/// Reads run on any thread. Writes queue, and one commit thread at a time appends a batch, syncs
+/// it, makes it visible and answers (`docs/ARCHITECTURE.md`, write path).
 public final class Volume: Sendable {
     /// Bodies above this many bytes are read as ``StoredNeedle/Body/file(_:)``.
     public static let largeBodyBytes = 256 << 10
     /// Needles outside the index at which it is brought up to date.
     static let checkpointEntries = 65_536
-    /// Bytes of records outside the index at which it is brought up to date: bounds the scan at start.
+    /// Bytes of records outside the index at which it is brought up to date: bounds the scan at
+    /// start.
     static let checkpointBytes: UInt64 = 128 << 20
     /// Needles outside the index at which writes are refused until it has caught up.
     static let maximumRecentEntries = 1 << 20
 
-    /// A data file and the index that belongs to it. Compaction and repair replace both at once; readers keep
-    /// the one they began with.
+    /// A data file and the index that belongs to it.
+    ///
+    /// Compaction and repair replace both at once; readers keep the one they began with.
     final class Generation: Sendable {
         let number: UInt64
         let data: DataFile
@@ -65,7 +68,9 @@ public final class Volume: Sendable {
         var recent: [NeedleKey: IndexEntry] = [:]
         /// Needles that a checkpoint is bringing into the index.
         var sealed: [NeedleKey: IndexEntry]?
-        /// Where the next record goes. Everything below is visible.
+        /// Where the next record goes.
+        ///
+        /// Everything below is visible.
         var end: UInt64
         /// Where the last record begins; 0 when there is none.
         var lastRecord: UInt64 = 0
@@ -104,8 +109,10 @@ public final class Volume: Sendable {
     let diskType: String
     let state: Mutex<State>
     let queue = Mutex(OperationQueue())
-    /// Held while a checkpoint or a repair works: they exclude one another. Whoever holds it never waits for the
-    /// commit thread. No request waits for it, except one that needs a damaged index repaired.
+    /// Held while a checkpoint or a repair works: they exclude one another.
+    ///
+    /// Whoever holds it never waits for the commit thread. No request waits for it, except one that
+    /// needs a damaged index repaired.
     let maintenance = Mutex(())
     /// The compaction that waits to be committed.
     let compaction = Mutex(CompactionProgress?.none)
@@ -148,8 +155,10 @@ public final class Volume: Sendable {
         }
     }
 
-    /// Turns the volume read-only after the disk failed and says why; the first fault stays, until the volume is
-    /// opened again. Deletes are refused too, also if the volume was read-only before.
+    /// Turns the volume read-only after the disk failed and says why; the first fault stays, until
+    /// the volume is opened again.
+    ///
+    /// Deletes are refused too, also if the volume was read-only before.
     func becomeReadOnly(_ reason: String) {
         let changed = state.withLock { state in
             guard state.readOnly?.isFault != true else { return false }
@@ -161,8 +170,9 @@ public final class Volume: Sendable {
         environment.onChange()
     }
 
-    /// Marks the volume read-only, or writable again, at an operator's wish. Not remembered over a restart.
-    /// A volume whose disk failed stays as it is.
+    /// Marks the volume read-only, or writable again, at an operator's wish.
+    ///
+    /// Not remembered over a restart. A volume whose disk failed stays as it is.
     public func setReadOnly(_ reason: String?) {
         state.withLock { state in
             guard state.readOnly?.isFault != true else { return }

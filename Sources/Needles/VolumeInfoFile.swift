@@ -4,8 +4,8 @@ internal import Platform
 
 /// The original's `.vif`: JSON beside the data file.
 ///
-/// Unlike the original, whose parser stops at the first field it does not know, unknown fields are skipped,
-/// and a file that is no JSON at all is treated as absent and left alone.
+/// Unlike the original, whose parser stops at the first field it does not know, unknown fields are
+/// skipped, and a file that is no JSON at all is treated as absent and left alone.
 struct VolumeInfoFile: Decodable, Equatable {
     var version: Int?
     var replication: String?

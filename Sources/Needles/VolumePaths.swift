@@ -2,7 +2,9 @@ internal import Glibc
 internal import Model
 internal import Platform
 
-/// The files of a volume. Data files go through the `Disk`; index files are LMDB's and lie on the real one.
+/// The files of a volume.
+///
+/// Data files go through the `Disk`; index files are LMDB's and lie on the real one.
 struct VolumePaths: Sendable, Equatable {
     /// Directory of the data files.
     let directory: String
@@ -29,8 +31,8 @@ struct VolumePaths: Sendable, Equatable {
     /// Where cut-off bytes are kept.
     func torn(at offset: UInt64) -> String { "\(base).torn-\(offset)-\(WallClock.seconds)" }
 
-    /// The index file of a generation: a number that only grows, so that no name is used twice while a reader
-    /// may still have the old file open.
+    /// The index file of a generation: a number that only grows, so that no name is used twice
+    /// while a reader may still have the old file open.
     func index(_ generation: UInt64) -> String {
         "\(indexDirectory)/\(name).\(generation).lmdb"
     }

@@ -47,7 +47,8 @@ extension VolumeStore {
         let still = openingVolumes
         let seconds = Double((WallClock.nanoseconds - began) / 1_000_000) / 1000
         state.withLock { state in
-            state.report.insert("opened \(state.slots.count - still.count) volumes in \(seconds) s", at: 0)
+            state.report.insert(
+                "opened \(state.slots.count - still.count) volumes in \(seconds) s", at: 0)
             if !still.isEmpty {
                 state.report.append(
                     "volumes \(still) are still being indexed; the others serve meanwhile")
@@ -107,7 +108,8 @@ extension VolumeStore.Slot {
 }
 
 extension Volume {
-    /// Opens the files of a volume; blocks, for as long as reading the whole file takes if its index must be built.
+    /// Opens the files of a volume; blocks, for as long as reading the whole file takes if its
+    /// index must be built.
     static func open(
         paths: VolumePaths, environment: VolumeEnvironment, diskID: UInt32, diskType: String
     ) throws(NeedleError) -> (Volume, RecoveryReport) {
@@ -125,7 +127,9 @@ extension Volume {
         return (volume, recovery.report)
     }
 
-    /// Creates an empty volume; durable, directory entries included, when it returns. Blocks.
+    /// Creates an empty volume; durable, directory entries included, when it returns.
+    ///
+    /// Blocks.
     static func create(
         paths: VolumePaths, environment: VolumeEnvironment, diskID: UInt32, diskType: String,
         replication: ReplicaPlacement, ttl: TimeToLive, preallocate: UInt64
@@ -163,12 +167,15 @@ extension Volume {
         }
     }
 
-    /// Takes nothing more and removes the files. Blocks. Bytes cut off by a repair stay.
+    /// Takes nothing more and removes the files.
+    ///
+    /// Blocks. Bytes cut off by a repair stay.
     func removeFiles() throws(NeedleError) {
         close()
         try disk { () throws(DiskError) in
             // the data file first: without it the rest is no volume
-            let files = [paths.data, paths.info, paths.compaction, paths.unavailable] + paths.derived
+            let files =
+                [paths.data, paths.info, paths.compaction, paths.unavailable] + paths.derived
             for file in files { try environment.disk.remove(file) }
             try environment.disk.syncDirectory(paths.directory)
         }

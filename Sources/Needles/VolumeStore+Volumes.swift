@@ -29,7 +29,9 @@ extension VolumeStore {
         }.sorted { $0.id < $1.id }
     }
 
-    /// Creates an empty volume in the directory with most free slots; durable when it returns. Blocks.
+    /// Creates an empty volume in the directory with most free slots; durable when it returns.
+    ///
+    /// Blocks.
     public func create(
         _ id: VolumeID, collection: String, replication: ReplicaPlacement, ttl: TimeToLive,
         diskType: String, preallocate: UInt64 = 0
@@ -77,26 +79,31 @@ extension VolumeStore {
             if let problem = status.problem {
                 problems.append("\(directory.path): \(problem)")
             } else if free <= 0 {
-                problems.append("\(directory.path): holds \(counts[number, default: 0]) volumes, its -max")
+                problems.append(
+                    "\(directory.path): holds \(counts[number, default: 0]) volumes, its -max")
             } else if free > best?.free ?? 0 {
                 best = (number, free)
             }
         }
         guard let best else {
-            let why = problems.isEmpty
+            let why =
+                problems.isEmpty
                 ? "no directory of disk type \"\(diskType)\"" : problems.joined(separator: "; ")
             throw .diskFull("no room for another volume: \(why)")
         }
         return best.number
     }
 
-    private func slots(of directory: StoreConfiguration.Directory, _ status: DirectoryStatus) -> Int {
+    private func slots(of directory: StoreConfiguration.Directory, _ status: DirectoryStatus) -> Int
+    {
         guard directory.maxVolumes == 0 else { return directory.maxVolumes }
         let inUse = volumes.filter { $0.paths.directory == directory.path }.count
         return inUse + Int(clamping: status.free / max(1, configuration.volumeSizeLimit))
     }
 
-    /// Deletes a volume and its files. Blocks.
+    /// Deletes a volume and its files.
+    ///
+    /// Blocks.
     public func delete(_ id: VolumeID) throws(NeedleError) {
         let volume = state.withLock { state -> Volume? in
             guard case .open(let volume)? = state.slots[id] else { return nil }
@@ -108,7 +115,9 @@ extension VolumeStore {
         changed()
     }
 
-    /// Deletes every volume of a collection; returns their numbers. Blocks.
+    /// Deletes every volume of a collection; returns their numbers.
+    ///
+    /// Blocks.
     public func deleteCollection(_ name: String) throws(NeedleError) -> [VolumeID] {
         let ids = volumes.filter { $0.collection == name }.map(\.id)
         for id in ids { try delete(id) }
@@ -134,7 +143,8 @@ extension VolumeStore {
                     path: directory.path, all: space.total, used: space.total - space.available,
                     free: space.available,
                     problem: isLow
-                        ? "less than \(VolumeStore.minimumFreePercent) % of the space is free" : nil)
+                        ? "less than \(VolumeStore.minimumFreePercent) % of the space is free" : nil
+                )
             } catch {
                 return DirectoryStatus(
                     path: directory.path, all: 0, used: 0, free: 0, problem: error.description)

@@ -35,11 +35,13 @@ public final class VolumeStore: Sendable {
     /// The server's identity, made on the first start and kept in the first directory.
     public let serverID: String
 
-    /// Locks the directories and opens every volume found. Blocks, but not longer than
-    /// ``StoreConfiguration/openWaitSeconds`` for indexes that must be built.
+    /// Locks the directories and opens every volume found.
     ///
-    /// Throws when a directory cannot be made or is in use by another process. One bad volume never stops the
-    /// others: ``lookup(_:)`` says what is the matter with it.
+    /// Blocks, but not longer than ``StoreConfiguration/openWaitSeconds`` for indexes that must be
+    /// built.
+    ///
+    /// Throws when a directory cannot be made or is in use by another process. One bad volume never
+    /// stops the others: ``lookup(_:)`` says what is the matter with it.
     public init(_ configuration: StoreConfiguration, logger: Logger) throws(NeedleError) {
         guard !configuration.directories.isEmpty else {
             throw .invalid("a volume server needs at least one directory")
@@ -117,7 +119,8 @@ public final class VolumeStore: Sendable {
 
     func run(opening job: @escaping @Sendable () -> Void) { opener.submit(job) }
 
-    /// Every second, or as often as syncing at intervals asks: syncs, and brings idle indexes up to date.
+    /// Every second, or as often as syncing at intervals asks: syncs, and brings idle indexes up to
+    /// date.
     private static func tick(_ store: () -> VolumeStore?) {
         var elapsed = 0
         while true {
@@ -138,7 +141,9 @@ public final class VolumeStore: Sendable {
         }
     }
 
-    /// Finishes queued writes, brings every index up to date, unlocks. Blocks.
+    /// Finishes queued writes, brings every index up to date, unlocks.
+    ///
+    /// Blocks.
     public func close() {
         let first = state.withLock { state in
             defer { state.isClosed = true }
@@ -153,8 +158,10 @@ public final class VolumeStore: Sendable {
         locks.withLock { $0 = [] }
     }
 
-    /// Adds a handler that is called after anything a master should hear of at once: a volume created, deleted,
-    /// or turned read-only. Any thread.
+    /// Adds a handler that is called after anything a master should hear of at once: a volume
+    /// created, deleted, or turned read-only.
+    ///
+    /// Any thread.
     public func onChange(_ body: @escaping @Sendable () -> Void) {
         changeHandlers.withLock { $0.append(body) }
     }

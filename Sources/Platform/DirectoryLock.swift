@@ -1,6 +1,7 @@
 import Glibc
 
-/// A lock on a directory that one process at a time may hold; released by the system when the process ends.
+/// A lock on a directory that one process at a time may hold; released by the system when the
+/// process ends.
 public final class DirectoryLock: Sendable {
     private let descriptor: CInt
 
@@ -32,7 +33,8 @@ public final class DirectoryLock: Sendable {
     }
 
     deinit {
-        // a process being spawned may hold a copy of the descriptor for a moment: closing alone would not unlock
+        // a process being spawned may hold a copy of the descriptor for a moment: closing alone
+        // would not unlock
         flock(descriptor, LOCK_UN)
         close(descriptor)
     }

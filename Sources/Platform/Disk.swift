@@ -1,5 +1,7 @@
-/// An open data file, addressed by position. Calls block; safe to use from several threads, except that one
-/// writer at a time is the caller's rule.
+/// An open data file, addressed by position.
+///
+/// Calls block; safe to use from several threads, except that one writer at a time is the caller's
+/// rule.
 public protocol DiskFile: AnyObject, Sendable {
     /// Where the file was opened.
     var path: String { get }
@@ -19,7 +21,8 @@ public protocol DiskFile: AnyObject, Sendable {
     func sync() throws(DiskError)
     /// Cuts the file to a length.
     func truncate(to length: UInt64) throws(DiskError)
-    /// Reserves space without changing the length; throws ``DiskError`` with `isNoSpace` when there is none.
+    /// Reserves space without changing the length; throws ``DiskError`` with `isNoSpace` when there
+    /// is none.
     func reserve(at offset: UInt64, length: UInt64) throws(DiskError)
     /// Asks the system to begin writing a range back; best effort.
     func startWriteback(at offset: UInt64, length: UInt64)
@@ -64,7 +67,9 @@ public enum OpenMode: Sendable, Equatable {
 }
 
 extension Disk {
-    /// Reads a small file whole. Larger than `limit` bytes is an error.
+    /// Reads a small file whole.
+    ///
+    /// Larger than `limit` bytes is an error.
     public func readFile(_ path: String, limit: Int = 1 << 20) throws(DiskError) -> [UInt8] {
         let file = try open(path, .read)
         let length = try file.length()

@@ -20,7 +20,8 @@ public struct PosixDisk: Disk {
         return PosixFile(descriptor: descriptor, path: path)
     }
 
-    /// Opens with `O_TMPFILE`; where the file system has none, a named file that is unlinked at once.
+    /// Opens with `O_TMPFILE`; where the file system has none, a named file that is unlinked at
+    /// once.
     public func openNameless(in directory: String) throws(DiskError) -> any DiskFile {
         // O_TMPFILE is O_DIRECTORY and a bit of its own; Swift does not import it
         let temporaryFile: CInt = 0o20000000 | O_DIRECTORY

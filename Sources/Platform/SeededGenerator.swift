@@ -1,5 +1,7 @@
-/// A small random generator with a seed, so that a run can be repeated (SplitMix64; Steele, Lea and Flood,
-/// "Fast splittable pseudorandom number generators", OOPSLA 2014). Not for secrets.
+/// A small random generator with a seed, so that a run can be repeated (SplitMix64; Steele, Lea and
+/// Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+///
+/// Not for secrets.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

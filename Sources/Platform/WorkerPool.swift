@@ -2,7 +2,9 @@ internal import CPosix
 import Glibc
 import Synchronization
 
-/// A few threads that run jobs in the order they came. For work that blocks.
+/// A few threads that run jobs in the order they came.
+///
+/// For work that blocks.
 ///
 /// The caller bounds the number of jobs: the engine queues at most one per volume.
 public final class WorkerPool: Sendable {
@@ -10,8 +12,9 @@ public final class WorkerPool: Sendable {
     private let threads: Mutex<[pthread_t]>
     private let isInline: Bool
 
-    /// Starts `count` threads named `name`. With none, jobs run at once on the caller's thread: a simulation
-    /// is repeatable that way.
+    /// Starts `count` threads named `name`.
+    ///
+    /// With none, jobs run at once on the caller's thread: a simulation is repeatable that way.
     public init(name: String, count: Int) {
         isInline = count == 0
         shared = SharedQueue()
@@ -22,12 +25,16 @@ public final class WorkerPool: Sendable {
         threads = Mutex(started)
     }
 
-    /// Queues a job. After ``shutdown()`` it runs on the caller's thread, so that nothing is forgotten.
+    /// Queues a job.
+    ///
+    /// After ``shutdown()`` it runs on the caller's thread, so that nothing is forgotten.
     public func submit(_ job: @escaping @Sendable () -> Void) {
         if isInline || !shared.push(job) { job() }
     }
 
-    /// Runs what is queued, then ends the threads. Blocks until they are gone.
+    /// Runs what is queued, then ends the threads.
+    ///
+    /// Blocks until they are gone.
     public func shutdown() {
         shared.stop()
         let ending = threads.withLock { threads in
@@ -50,13 +57,15 @@ public final class WorkerPool: Sendable {
         }
         let argument = unsafe Unmanaged.passRetained(Start(shared, name)).toOpaque()
         var thread = pthread_t()
-        let result = unsafe pthread_create(&thread, nil, { raw in
-            guard let raw = unsafe raw else { return nil }
-            let start = unsafe Unmanaged<Start>.fromOpaque(raw).takeRetainedValue()
-            unsafe weed_name_thread(start.name)
-            while let job = start.shared.pop() { job() }
-            return nil
-        }, argument)
+        let result = unsafe pthread_create(
+            &thread, nil,
+            { raw in
+                guard let raw = unsafe raw else { return nil }
+                let start = unsafe Unmanaged<Start>.fromOpaque(raw).takeRetainedValue()
+                unsafe weed_name_thread(start.name)
+                while let job = start.shared.pop() { job() }
+                return nil
+            }, argument)
         precondition(result == 0, "no thread could be started: errno \(result)")
         return thread
     }

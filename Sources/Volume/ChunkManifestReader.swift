@@ -20,7 +20,8 @@ struct ChunkError: Error, Equatable, CustomStringConvertible {
 
 /// Finds the chunks of large files.
 protocol ChunkFetcher: Sendable {
-    /// Prepares to read a chunk, its content unpacked. Called on the event loop; fails with `ChunkError`.
+    /// Prepares to read a chunk, its content unpacked. Called on the event loop; fails with
+    /// `ChunkError`.
     func open(_ chunk: FileID, on loop: any EventLoop) -> EventLoopFuture<any ContentReader>
 }
 
@@ -39,11 +40,23 @@ struct LocalChunkFetcher: ChunkFetcher {
 
     func open(_ chunk: FileID, on loop: any EventLoop) -> EventLoopFuture<any ContentReader> {
         guard let volume = store.volume(chunk.volume) else {
-            return remote?.open(chunk, on: loop)
-                ?? loop.makeFailedFuture(ChunkError(status: 404, fileID: chunk))
+            return remote?.open(chunk, on: loop) ?? loop.makeFailedFuture(absence(of: chunk))
         }
         return pool.runIfActive(eventLoop: loop) { [pool] in
             try Self.open(chunk, in: volume, pool: pool)
+        }
+    }
+
+    /// Why a chunk's volume does not serve.
+    ///
+    /// Only one that is not here at all makes the chunk missing.
+    private func absence(of chunk: FileID) -> ChunkError {
+        switch store.lookup(chunk.volume) {
+        case .absent: ChunkError(status: 404, fileID: chunk)
+        case .open, .opening:
+            ChunkError(status: 503, fileID: chunk, reason: "its volume is being opened, try again")
+        case .failed(let reason):
+            ChunkError(status: 500, fileID: chunk, reason: "its volume cannot be used: \(reason)")
         }
     }
 
@@ -62,7 +75,8 @@ struct LocalChunkFetcher: ChunkFetcher {
         }
     }
 
-    /// A manifest is not followed into another: nobody writes them, and a circle of them has no end.
+    /// A manifest is not followed into another: nobody writes them, and a circle of them has no
+    /// end.
     private static func reader(
         of needle: StoredNeedle, _ chunk: FileID, pool: NIOThreadPool
     ) throws -> any ContentReader {
@@ -81,7 +95,8 @@ struct LocalChunkFetcher: ChunkFetcher {
 
 /// Reads a file that is stored as chunks; one chunk is open at a time.
 final class ChunkManifestReader: ContentReader, @unchecked Sendable {
-    // `@unchecked`: `open` is touched on the event loop only, where `read` is called and its futures end.
+    // `@unchecked`: `open` is touched on the event loop only, where `read` is called and its
+    // futures end.
     private let manifest: ChunkManifest
     private let fetcher: any ChunkFetcher
     private var open: (index: Int, reader: any ContentReader)?

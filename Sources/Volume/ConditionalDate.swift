@@ -1,12 +1,13 @@
 /// The time of a `Last-Modified` header: `Tue, 13 May 2014 16:53:20 GMT` (RFC 9110, section 5.6.7).
 ///
-/// Written for every file that is read, so it allocates nothing; and whatever was stored comes back, even
-/// if that is the year 36812.
+/// Written for every file that is read, so it allocates nothing; and whatever was stored comes
+/// back, even if that is the year 36812.
 struct LastModified {
     private var text = [32 of UInt8](repeating: 0x20)
     private var count = 0
 
-    /// The text of a time in Unix seconds; only the low 40 bits, which is all that is ever stored, count.
+    /// The text of a time in Unix seconds; only the low 40 bits, which is all that is ever stored,
+    /// count.
     init(_ seconds: UInt64) {
         let seconds = seconds & 0xff_ffff_ffff
         let days = seconds / 86_400

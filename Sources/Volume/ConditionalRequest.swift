@@ -4,7 +4,8 @@ import HTTPServer
 enum ConditionalRequest {
     /// Whether `304 Not Modified` answers the request.
     ///
-    /// The date is looked at first and suffices; a copy that is not newer is then judged by its tag.
+    /// The date is looked at first and suffices; a copy that is not newer is then judged by its
+    /// tag.
     static func isNotModified(
         ifModifiedSince: String?, ifNoneMatch: String?, lastModified: UInt64?, checksum: UInt32
     ) -> Bool {
@@ -18,7 +19,8 @@ enum ConditionalRequest {
         return matches(ifNoneMatch.utf8.span, checksum: checksum)
     }
 
-    /// Whether a list of entity tags, weak ones included, names the one with this checksum; `*` names any.
+    /// Whether a list of entity tags, weak ones included, names the one with this checksum; `*`
+    /// names any.
     static func matches(_ list: Span<UInt8>, checksum: UInt32) -> Bool {
         let tag = EntityTag(checksum)
         var start = 0

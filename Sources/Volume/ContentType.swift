@@ -1,7 +1,7 @@
 /// What kind of content a file holds, from its name or its first bytes.
 enum ContentType {
-    /// The type that an extension implies, `text/html; charset=utf-8` for `html`, `.HTML` or `.html`;
-    /// `nil` for an unknown one.
+    /// The type that an extension implies, `text/html; charset=utf-8` for `html`, `.HTML` or
+    /// `.html`; `nil` for an unknown one.
     static func forExtension(_ ext: String) -> String? {
         let bytes = ext.utf8.span
         let start = bytes.count > 0 && bytes[0] == 0x2e ? 1 : 0

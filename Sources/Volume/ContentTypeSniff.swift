@@ -2,10 +2,11 @@ extension ContentType {
     /// How many bytes at the front decide; more are not looked at.
     static let sniffBytes = 512
 
-    /// The type that the first bytes of a file betray, `application/octet-stream` when they betray nothing.
+    /// The type that the first bytes of a file betray, `application/octet-stream` when they betray
+    /// nothing.
     ///
-    /// The table is that of the WHATWG MIME Sniffing Standard, in the order and with the names that the
-    /// Go original's HTTP library answers.
+    /// The table is that of the WHATWG MIME Sniffing Standard, in the order and with the names that
+    /// the Go original's HTTP library answers.
     static func sniff(_ content: Span<UInt8>) -> String {
         let data = content.extracting(0..<min(content.count, sniffBytes))
         var blank = 0

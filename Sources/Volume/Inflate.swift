@@ -17,7 +17,8 @@ enum InflateError: Error, Equatable, CustomStringConvertible {
     var description: String {
         switch self {
         case .broken(let code, let offset):
-            "gzip data is broken at byte \(offset) (zlib \(code)); fetch it with Accept-Encoding: gzip"
+            "gzip data is broken at byte \(offset) (zlib \(code)); "
+                + "fetch it with Accept-Encoding: gzip"
         case .truncated(let offset):
             "gzip data ends at byte \(offset) inside a member; fetch it with Accept-Encoding: gzip"
         case .tooLarge(let limit):
@@ -166,7 +167,8 @@ extension Inflater {
         case length(UInt64)
     }
 
-    /// Bytes that are unpacked for one request, so that a few stored ones cannot keep a thread for hours.
+    /// Bytes that are unpacked for one request, so that a few stored ones cannot keep a thread for
+    /// hours.
     static let maxBytes: UInt64 = 8 << 30
 
     /// Unpacks everything once: what is at most `limit` is kept, beyond that only counted.

@@ -31,8 +31,8 @@ enum RangeHeader: Sendable, Equatable {
 
     /// Reads `bytes=0-4,6-,-5`.
     ///
-    /// Parts behind the end are left out. Parts that together are more than the file are a known way to
-    /// make a server send much for little, so such a request gets the whole file once.
+    /// Parts behind the end are left out. Parts that together are more than the file are a known
+    /// way to make a server send much for little, so such a request gets the whole file once.
     static func parse(_ header: Span<UInt8>, size: UInt64) -> RangeHeader {
         guard header.count > 0 else { return .whole }
         guard header.starts(with: "bytes=") else { return .invalid }

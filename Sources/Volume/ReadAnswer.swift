@@ -1,7 +1,8 @@
 import HTTPServer
 internal import NIOCore
 
-/// A text that becomes a header, in whatever form it is at hand: nothing is copied before it is written.
+/// A text that becomes a header, in whatever form it is at hand: nothing is copied before it is
+/// written.
 enum HeaderText: Sendable, Equatable {
     /// There is none.
     case none
@@ -39,8 +40,8 @@ enum ReadPart: Sendable {
     case content(ByteRange)
 }
 
-/// The answer to a read, decided but not yet sent: everything that depends on the file and the request,
-/// nothing that touches a connection.
+/// The answer to a read, decided but not yet sent: everything that depends on the file and the
+/// request, nothing that touches a connection.
 struct ReadAnswer: Sendable {
     /// What follows the head.
     enum Body: Sendable {

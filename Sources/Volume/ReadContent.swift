@@ -96,8 +96,8 @@ final class StoredReader: ContentReader {
 ///
 /// Going forward is cheap, going back starts again at the front.
 final class InflateReader: ContentReader, @unchecked Sendable {
-    // `@unchecked`: `inflater` is touched inside of `read`'s pool calls only, and these never overlap,
-    // because a reader is asked for one read at a time.
+    // `@unchecked`: `inflater` is touched inside of `read`'s pool calls only, and these never
+    // overlap, because a reader is asked for one read at a time.
     private let body: StoredNeedle.Body
     private let pool: NIOThreadPool
     private var inflater: Inflater?

@@ -1,6 +1,7 @@
 import HTTPServer
 internal import Model
 internal import NIOCore
+internal import Needles
 internal import Wire
 
 /// Fetches files from other servers on behalf of a client.
@@ -11,7 +12,13 @@ protocol ReadForwarder: Sendable {
         _ request: HTTPRequest, _ exchange: Exchange, fileID: FileID, to locations: [String])
 }
 
-/// Answers reads of volumes that this server does not have.
+/// A volume is here, but its files cannot be used.
+private struct VolumeUnusable: Error, CustomStringConvertible {
+    let reason: String
+    var description: String { "its volume cannot be used: \(reason)" }
+}
+
+/// Answers reads of volumes that do not serve on this server.
 enum ReadElsewhere {
     /// Answers a read: 404, or what another server has, as the read mode says.
     ///
@@ -23,11 +30,12 @@ enum ReadElsewhere {
         let ask = ReadRequest(request, urlName: nil)
         let job = ReadJob(
             request: request, ask: ask, exchange: exchange, fileID: fileID, context: context)
-        guard let master = context.master, context.readMode != .local,
+        let missing = missing(job)
+        guard missing.status != 503, let master = context.master, context.readMode != .local,
             context.readMode == .redirect || context.forwarder != nil,
             !(ask.query?.isProxied ?? false)
         else {
-            job.send(.failure(404))
+            job.send(missing)
             return
         }
         Task {
@@ -38,13 +46,32 @@ enum ReadElsewhere {
                 context.failures.report(fileID, error)
                 locations = []
             }
-            exchange.eventLoop.execute { answer(job, locations) }
+            exchange.eventLoop.execute { answer(job, locations, else: missing) }
         }
     }
 
-    private static func answer(_ job: ReadJob, _ locations: [String]) {
+    /// What clients get when no other server has the volume.
+    ///
+    /// A volume that is here and cannot be used is not one that never was: nobody may conclude that
+    /// its files do not exist.
+    private static func missing(_ job: ReadJob) -> ReadAnswer {
+        switch job.context.store.lookup(job.fileID.volume) {
+        case .absent: return .failure(404)
+        case .open, .opening:
+            var answer = ReadAnswer.failure(503)
+            answer.extras = [("Retry-After", "1")]
+            return answer
+        case .failed(let reason):
+            job.context.failures.report(job.fileID, VolumeUnusable(reason: reason))
+            return .failure(500)
+        }
+    }
+
+    private static func answer(
+        _ job: ReadJob, _ locations: [String], else missing: ReadAnswer
+    ) {
         guard let target = locations.randomElement() else {
-            job.send(.failure(404))
+            job.send(missing)
             return
         }
         if job.context.readMode == .proxy, let forwarder = job.context.forwarder {

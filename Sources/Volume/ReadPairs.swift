@@ -3,7 +3,8 @@ internal import NIOCore
 
 /// Headers that were stored with a file.
 enum ReadPairs {
-    /// Headers that describe the answer itself, or the connection; a stored one never replaces them.
+    /// Headers that describe the answer itself, or the connection; a stored one never replaces
+    /// them.
     private static let reserved: Set<String> = [
         "accept-ranges", "connection", "content-length", "content-range", "date", "etag",
         "keep-alive", "last-modified", "proxy-connection", "server", "te", "trailer",

@@ -6,8 +6,8 @@ internal import Needles
 
 /// Answers GET and HEAD of files.
 ///
-/// What the page cache holds is answered on the event loop, in one write; the rest goes to a read thread
-/// first. The answer is planned without touching the connection (`ReadPlan`) and then sent.
+/// What the page cache holds is answered on the event loop, in one write; the rest goes to a read
+/// thread first. The answer is planned without touching the connection (`ReadPlan`) and then sent.
 enum ReadPath {
     /// Answers a read.
     ///
@@ -98,15 +98,20 @@ struct ReadJob: Sendable {
         switch answer.body {
         case .none, .omitted, .bytes: send(answer)
         case .content(.file, _) where !answer.needsSniff: send(answer)
+        case .content(.file(let file), let range):
+            prefetch(answer, .file(file), [.content(range)], limit: ContentType.sniffBytes)
         case .content(let content, let range): prefetch(answer, content, [.content(range)])
         case .parts(let content, let parts, _): prefetch(answer, content, parts)
         }
     }
 
     /// Reads ahead, so that a missing chunk is an error and not a broken connection.
-    private func prefetch(_ answer: ReadAnswer, _ content: ReadContent, _ parts: [ReadPart]) {
+    private func prefetch(
+        _ answer: ReadAnswer, _ content: ReadContent, _ parts: [ReadPart],
+        limit: Int = ReadContent.pieceBytes
+    ) {
         let stream = ReadStream(parts, from: content.makeReader(context))
-        stream.prefetch(on: exchange.eventLoop).whenComplete { result in
+        stream.prefetch(limit, on: exchange.eventLoop).whenComplete { result in
             var answer = answer
             switch result {
             case .success(let bytes):

@@ -7,7 +7,8 @@ internal import Needles
 enum ReadPlan {
     /// Stored gzip data up to this size is unpacked on the event loop: it takes microseconds.
     static let inlineStoredBytes = 16 << 10
-    /// Unpacked data up to this size is made on the event loop; more is started again on a read thread.
+    /// Unpacked data up to this size is made on the event loop; more is started again on a read
+    /// thread.
     static let inlineUnpackedBytes = 128 << 10
     /// Unpacked data up to this size is held in memory; more is unpacked twice, piece by piece.
     static let heldBytes = 1 << 20
@@ -16,7 +17,7 @@ enum ReadPlan {
     ///
     /// `nil`: it takes blocking or much work; ask again on a read thread with `mayBlock`.
     ///
-    /// - Throws: `InflateError`, `ChunkManifestError` or `NeedleError` when the file cannot be read.
+    /// - Throws: `InflateError`, `ChunkManifestError` or `NeedleError` when the file is unreadable.
     static func answer(
         for needle: StoredNeedle, id: FileID, _ ask: ReadRequest, mayBlock: Bool
     ) throws -> ReadAnswer? {
@@ -68,8 +69,8 @@ enum ReadPlan {
         if let query = ask.query, !query.overrides.isEmpty { apply(query.overrides, to: &answer) }
     }
 
-    /// Stored headers come first: what the server knows of type and encoding replaces them, a stored
-    /// disposition stays.
+    /// Stored headers come first: what the server knows of type and encoding replaces them, a
+    /// stored disposition stays.
     private static func apply(
         _ pairs: [(name: String, value: String)], _ ask: ReadRequest, to answer: inout ReadAnswer
     ) {

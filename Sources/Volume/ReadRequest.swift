@@ -38,7 +38,8 @@ struct ReadRequest: Sendable {
         if request.hasQuery { query = ReadQuery(request.query) }
     }
 
-    /// Whether a request's `Accept-Encoding` names gzip anywhere; weights are ignored, as by the original.
+    /// Whether a request's `Accept-Encoding` names gzip anywhere; weights are ignored, as by the
+    /// original.
     static func acceptsGzip(_ request: HTTPRequest) -> Bool {
         request.withHeader("accept-encoding") { value in
             guard let value else { return false }

@@ -20,10 +20,13 @@ final class ReadStream: BodySource, @unchecked Sendable {
     /// answer.
     ///
     /// They are kept for `next`.
-    func prefetch(on loop: any EventLoop) -> EventLoopFuture<ByteBuffer> {
+    func prefetch(
+        _ limit: Int = ReadContent.pieceBytes, on loop: any EventLoop
+    ) -> EventLoopFuture<ByteBuffer> {
         for (i, part) in zip(parts.indices, parts) {
             guard case .content(let range) = part, range.length > 0 else { continue }
-            return read(range, on: loop).map { [self] bytes in
+            return read(range, limit, on: loop).map { [self] bytes in
+                guard parts.indices.contains(i) else { return bytes }
                 take(bytes.readableBytes, of: range, at: i)
                 // The text before the first part goes ahead of its bytes.
                 parts.insert(.literal(bytes), at: i)
@@ -41,7 +44,7 @@ final class ReadStream: BodySource, @unchecked Sendable {
                 if bytes.readableBytes > 0 { return loop.makeSucceededFuture(bytes) }
             case .content(let range) where range.length == 0: parts.removeFirst()
             case .content(let range):
-                return read(range, on: loop).map { [self] bytes in
+                return read(range, ReadContent.pieceBytes, on: loop).map { [self] bytes in
                     take(bytes.readableBytes, of: range, at: parts.startIndex)
                     return bytes
                 }
@@ -55,11 +58,13 @@ final class ReadStream: BodySource, @unchecked Sendable {
         parts = []
     }
 
-    private func read(_ range: ByteRange, on loop: any EventLoop) -> EventLoopFuture<ByteBuffer> {
+    private func read(
+        _ range: ByteRange, _ limit: Int, on loop: any EventLoop
+    ) -> EventLoopFuture<ByteBuffer> {
         guard let reader else {
             return loop.makeFailedFuture(ContentEndedEarly(offset: range.start))
         }
-        let count = Int(min(range.length, UInt64(ReadContent.pieceBytes)))
+        let count = Int(min(range.length, UInt64(limit)))
         return reader.read(at: range.start, count: count, on: loop).flatMapThrowing { bytes in
             // A reader that gives nothing, or more than it was asked for, would break the framing.
             guard bytes.readableBytes > 0, bytes.readableBytes <= count else {

@@ -114,9 +114,7 @@ public final class VolumeService: Sendable {
             $0.server = server
             $0.address = "\(configuration.ip):\(server.port)"
         }
-        guard let publicPort = configuration.publicPort, publicPort != configuration.port else {
-            return
-        }
+        guard let publicPort = configuration.publicPort, publicPort != server.port else { return }
         do {
             let server = try await HTTPServer.start(
                 host: configuration.bindHost, port: publicPort, group: group,

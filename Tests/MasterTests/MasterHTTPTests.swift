@@ -25,7 +25,8 @@ import Wire
             #expect(next.body.contains(",07"), "\(next.body)")
 
             let found = try await http(master.port, "GET", "/dir/lookup?volumeId=1")
-            let locations = #""locations":[{"url":"127.0.0.1:8080","publicUrl":"127.0.0.1:8080","#
+            let locations =
+                #""locations":[{"url":"127.0.0.1:8080","publicUrl":"127.0.0.1:8080","#
                 + #""dataCenter":"DefaultDataCenter","grpcPort":18080}]}"#
             #expect(found.status == 200)
             #expect(found.body == #"{"volumeOrFileId":"1","volumeId":"1","# + locations)
@@ -54,7 +55,8 @@ import Wire
             #expect(none.body == #"{"error":"unknown volume id "}"#)
             let other = try await http(master.port, "GET", "/dir/lookup?volumeId=4&collection=x")
             #expect(other.status == 404)
-            let right = try await http(master.port, "GET", "/dir/lookup?collection=pics&volumeId=4,0")
+            let right = try await http(
+                master.port, "GET", "/dir/lookup?collection=pics&volumeId=4,0")
             #expect(right.status == 200)
             let several = try await http(master.port, "GET", "/vol/lookup?volumeId=9&volumeId=4")
             #expect(several.status == 200)
@@ -109,8 +111,10 @@ import Wire
                 headers: [("Content-Type", "application/x-www-form-urlencoded")],
                 body: "count=3&collection=a%20b")
             #expect(form.body.hasSuffix(#","count":3}"#), "\(form.body)")
-            let parts = "--xx\r\nContent-Disposition: form-data; name=\"count\"\r\n\r\n4\r\n"
-                + "--xx\r\nContent-Disposition: form-data; name=\"collection\"\r\n\r\npics\r\n--xx--\r\n"
+            let parts =
+                "--xx\r\nContent-Disposition: form-data; name=\"count\"\r\n\r\n4\r\n"
+                + "--xx\r\nContent-Disposition: form-data; name=\"collection\"\r\n\r\npics\r\n"
+                + "--xx--\r\n"
             let multipart = try await http(
                 master.port, "PUT", "/dir/assign",
                 headers: [("Content-Type", "multipart/form-data; boundary=xx")], body: parts)
@@ -130,7 +134,8 @@ import Wire
             for id in [1, 2, 3, 5] as [VolumeID] { server.add(VolumeInfo(id: id)) }
             server.change(5) { $0.readOnlyReason = "why" }
             _ = try await master.peer.report(server.report, from: server)
-            let layouts = #"[{"replication":"000","ttl":"","writables":[1,2,3],"collection":"","#
+            let layouts =
+                #"[{"replication":"000","ttl":"","writables":[1,2,3],"collection":"","#
                 + #""diskType":"hdd","unwritables":[{"id":5,"#
                 + #""reason":"read-only on 127.0.0.1:8080: why"}]}]"#
             let status = try await http(master.port, "GET", "/dir/status")
@@ -194,7 +199,8 @@ import Wire
                 return (answer.status, answer.body)
             }
             #expect(try await delete("") == (400, #"{"error":"collection is required"}"#))
-            #expect(try await delete("?collection=") == (400, #"{"error":"collection is required"}"#))
+            #expect(
+                try await delete("?collection=") == (400, #"{"error":"collection is required"}"#))
             #expect(try await delete("?collection=pics") == (204, ""))
             #expect(server.report.volumes.isEmpty)
             #expect(

@@ -6,16 +6,17 @@ import Testing
 @testable import Master
 
 @Suite struct WhiteListTests {
-    @Test(arguments: [
-        (["127.0.0.1"], "127.0.0.1", true), (["127.0.0.1"], "127.0.0.2", false),
-        (["10.0.0.0/8"], "10.255.1.2", true), (["10.0.0.0/8"], "11.0.0.1", false),
-        (["10.1.2.128/25"], "10.1.2.200", true), (["10.1.2.128/25"], "10.1.2.127", false),
-        (["0.0.0.0/0"], "8.8.8.8", true), (["0.0.0.0/0"], "::1", false),
-        (["::1"], "::1", true), (["fe80::/10"], "fe80::1%eth0", true),
-        (["2001:db8::/32"], "2001:db8:1::5", true), (["2001:db8::/32"], "2001:db9::1", false),
-        (["192.168.1.7"], "::ffff:192.168.1.7", true), (["::ffff:1.2.3.4"], "1.2.3.4", true),
-        ([], "1.2.3.4", true), (["10.0.0.1"], "", false), (["10.0.0.1"], "unknown", false),
-    ] as [([String], String, Bool)])
+    @Test(
+        arguments: [
+            (["127.0.0.1"], "127.0.0.1", true), (["127.0.0.1"], "127.0.0.2", false),
+            (["10.0.0.0/8"], "10.255.1.2", true), (["10.0.0.0/8"], "11.0.0.1", false),
+            (["10.1.2.128/25"], "10.1.2.200", true), (["10.1.2.128/25"], "10.1.2.127", false),
+            (["0.0.0.0/0"], "8.8.8.8", true), (["0.0.0.0/0"], "::1", false),
+            (["::1"], "::1", true), (["fe80::/10"], "fe80::1%eth0", true),
+            (["2001:db8::/32"], "2001:db8:1::5", true), (["2001:db8::/32"], "2001:db9::1", false),
+            (["192.168.1.7"], "::ffff:192.168.1.7", true), (["::ffff:1.2.3.4"], "1.2.3.4", true),
+            ([], "1.2.3.4", true), (["10.0.0.1"], "", false), (["10.0.0.1"], "unknown", false),
+        ] as [([String], String, Bool)])
     func admits(_ entries: [String], _ address: String, _ expected: Bool) {
         let list = WhiteList(entries)
         #expect(list.invalid.isEmpty)
@@ -50,7 +51,8 @@ import Testing
     }
 
     @Test func fieldsWithoutFileNames() {
-        let text = "preamble\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n"
+        let text =
+            "preamble\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n"
             + "--b\r\ncontent-disposition: form-data; name=y; filename=f\r\n\r\nfile\r\n"
             + "--b\r\nContent-Type: a/b\r\nContent-Disposition: form-data; name=z\r\n\r\n\r\n--b--"
         #expect(fields(text) == ["x=1", "z="])
@@ -74,11 +76,12 @@ import Testing
 }
 
 @Suite struct RouteTests {
-    @Test(arguments: [
-        ("/dir/assign", .assign), ("/dir/lookup", .lookup), ("/", .page), ("/3,01", .file),
-        ("/submit", .submit), ("/dir/assignx", .unknown), ("/dir/", .unknown), ("", .unknown),
-        ("x", .unknown), ("//", .unclean), ("/a//b", .unclean), ("/Dir/assign", .unknown),
-    ] as [(String, Route)])
+    @Test(
+        arguments: [
+            ("/dir/assign", .assign), ("/dir/lookup", .lookup), ("/", .page), ("/3,01", .file),
+            ("/submit", .submit), ("/dir/assignx", .unknown), ("/dir/", .unknown), ("", .unknown),
+            ("x", .unknown), ("//", .unclean), ("/a//b", .unclean), ("/Dir/assign", .unknown),
+        ] as [(String, Route)])
     func route(_ path: String, _ expected: Route) {
         #expect(Route(Array(path.utf8).span) == expected)
     }
@@ -102,10 +105,10 @@ import Testing
     }
 
     @Test func volumeNumbersAreShownInRanges() {
-        #expect(MasterShared.ranges([1, 2, 3, 4, 5, 7]) == " 1-5 7")
-        #expect(MasterShared.ranges([]) == "")
-        #expect(MasterShared.ranges([3]) == " 3")
-        #expect(MasterShared.ranges([1, 2, 9, .max - 1, .max]) == " 1-2 9 4294967294-4294967295")
+        #expect(Topology.ranges([1, 2, 3, 4, 5, 7]) == " 1-5 7")
+        #expect(Topology.ranges([]) == "")
+        #expect(Topology.ranges([3]) == " 3")
+        #expect(Topology.ranges([1, 2, 9, .max - 1, .max]) == " 1-2 9 4294967294-4294967295")
     }
 
     @Test func pagesAreEscaped() {

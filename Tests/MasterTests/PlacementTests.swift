@@ -8,7 +8,9 @@ import Testing
     private typealias Candidate = PlacementCandidate
 
     /// Whether any choice fits, by trying every server as the first.
-    private static func isPossible(_ servers: [PlacementCandidate], _ want: ReplicaPlacement) -> Bool {
+    private static func isPossible(_ servers: [PlacementCandidate], _ want: ReplicaPlacement)
+        -> Bool
+    {
         let free = servers.filter { $0.free > 0 }
         return free.contains { first in
             let center = free.filter { $0.dataCenter == first.dataCenter }

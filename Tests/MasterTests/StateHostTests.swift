@@ -49,7 +49,8 @@ import Wire
         await #expect(throws: ProposalError.self) { try await host.propose(.reserveKeys(count: 5)) }
         await #expect(throws: ProposalError.self) { try await host.propose(.reserveKeys(count: 5)) }
         #expect(host.state.keyCeiling == 6)
-        // A restart goes on from what is on disk; what may have been given out is not given out again.
+        // A restart goes on from what is on disk; what may have been given out is not given out
+        // again.
         let again = try await SingleNodeHost(recovering: memory)
         let first: NeedleKey = fault == .before ? 6 : 11
         #expect(try await again.propose(.reserveKeys(count: 5)) == .keys(first..<first + 5))

@@ -32,9 +32,11 @@ import Wire
                         target: request.path + (request.hasQuery ? "?\(request.rawQuery)" : ""),
                         headers: Dictionary(
                             request.headers.map { ($0.name.lowercased(), $0.value) }
-                        ) { first, _ in first }, body: String(buffer: bytes.getSlice(
-                            at: bytes.readerIndex, length: min(bytes.readableBytes, 4096))
-                            ?? ByteBuffer()), count: bytes.readableBytes)
+                        ) { first, _ in first },
+                        body: String(
+                            buffer: bytes.getSlice(
+                                at: bytes.readerIndex, length: min(bytes.readableBytes, 4096))
+                                ?? ByteBuffer()), count: bytes.readableBytes)
                 }
                 reply(exchange)
             }
@@ -57,7 +59,9 @@ import Wire
         }) { master, port, upload in
             let answer = try await http(
                 master.port, "POST", "/submit?ts=1400000000&ttl=3m&pretty=",
-                headers: [("Content-Type", "text/plain"), ("Seaweed-Foo", "bar"), ("X-Other", "y")],
+                headers: [
+                    ("Content-Type", "text/plain"), ("Seaweed-Foo", "bar"), ("X-Other", "y"),
+                ],
                 body: "hello world")
             #expect(answer.status == 201)
             let shape = try Regex(
@@ -78,7 +82,8 @@ import Wire
     }
 
     @Test func multipartIsPassedOnAsItIs() async throws {
-        let form = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"hello.txt\"\r\n\r\n"
+        let form =
+            "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"hello.txt\"\r\n\r\n"
             + "hello\r\n--b--\r\n"
         try await withCluster(reply: {
             SubmitTests.created($0, #"{"name":"hello.txt","eTag":"00000000"}"#)
@@ -189,7 +194,10 @@ import Wire
     @Test(arguments: [
         ("HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabc", 201, "abc"),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, ""),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", 200, "abc"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+            200, "abc"
+        ),
         ("HTTP/1.0 404 Not Found\r\n\r\nuntil close", 404, "until close"),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
     ])
@@ -203,7 +211,10 @@ import Wire
 
     @Test(arguments: [
         ("", "volume server v:1 closed the connection before it answered"),
-        ("HTTP/1.1 200 OK\r\nContent-Le", "volume server v:1 closed the connection before it answered"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Le",
+            "volume server v:1 closed the connection before it answered"
+        ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
             "volume server v:1 closed the connection before it answered"

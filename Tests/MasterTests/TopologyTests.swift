@@ -223,6 +223,30 @@ import Wire
         #expect(counts.allSatisfy { (990...1010).contains($0) }, "\(counts)")
     }
 
+    @Test func aServerGetsRunsOfFilesForOneVolume() {
+        var random = SeededGenerator(seed: 11)
+        var layout = Layout(key: LayoutKey())
+        for id in 0..<7 {
+            var slot = slot(VolumeID(id), 1 << 30)
+            slot.targets = [AssignTarget(server: 1, url: "s", publicURL: "s")]
+            layout.setWritable(slot)
+        }
+        var picked: [VolumeID] = []
+        for _ in 0..<20_000 {
+            guard let position = layout.pick(random: &random) else { return }
+            picked.append(layout.slots[position].volume)
+            layout.charge(position, count: 1, bytes: 0)
+        }
+        let changes = zip(picked, picked.dropFirst()).count(where: { $0 != $1 })
+        #expect(changes <= 20_000 / 256 + 1, "\(changes) changes of volume")
+        #expect(Set(picked).count == 7)
+        // A volume that takes no files any more ends its run.
+        layout.removeWritable(picked[picked.count - 1])
+        if let next = layout.pick(random: &random) {
+            #expect(layout.slots[next].volume != picked[picked.count - 1])
+        }
+    }
+
     @Test func removalKeepsTheOthers() {
         var layout = Layout(key: LayoutKey())
         for id in 1...4 { layout.setWritable(slot(VolumeID(id), 1, crowded: id == 2)) }

@@ -13,11 +13,12 @@ import Testing
         #expect(fid.description == text)
     }
 
-    @Test(arguments: [
-        ("3,01637037d6", 3, 1), ("3,01637037D6", 3, 1), ("3%2C01637037d6", 3, 1),
-        ("3%2c1637037d6", 3, 1), ("003,00000001637037d6", 3, 1), ("3,01637037d6_2", 3, 3),
-        ("4294967299,01637037d6", 3, 1),
-    ] as [(String, VolumeID, NeedleKey)])
+    @Test(
+        arguments: [
+            ("3,01637037d6", 3, 1), ("3,01637037D6", 3, 1), ("3%2C01637037d6", 3, 1),
+            ("3%2c1637037d6", 3, 1), ("003,00000001637037d6", 3, 1), ("3,01637037d6_2", 3, 3),
+            ("4294967299,01637037d6", 3, 1),
+        ] as [(String, VolumeID, NeedleKey)])
     func parsing(_ text: String, _ volume: VolumeID, _ key: NeedleKey) throws {
         let fid = try FileID(text)
         #expect(fid == FileID(volume: volume, key: key, cookie: 0x6370_37d6))
@@ -53,9 +54,10 @@ import Testing
 }
 
 @Suite struct VolumeNameTests {
-    @Test(arguments: [
-        ("7", "", 7), ("pics_7", "pics", 7), ("a_b_12", "a_b", 12), ("é_1", "é", 1),
-    ] as [(String, String, VolumeID)])
+    @Test(
+        arguments: [
+            ("7", "", 7), ("pics_7", "pics", 7), ("a_b_12", "a_b", 12), ("é_1", "é", 1),
+        ] as [(String, String, VolumeID)])
     func parsing(_ base: String, _ collection: String, _ id: VolumeID) throws {
         let name = try #require(VolumeName(baseName: base))
         #expect(name == VolumeName(collection: collection, id: id))

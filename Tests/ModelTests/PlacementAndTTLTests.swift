@@ -63,7 +63,8 @@ import Testing
     }
 
     @Test func shownTextGivesTheSameAgain() throws {
-        for minutes in [1, 59, 60, 61, 255, 256, 1440, 10080, 43200, 525_600, 1_000_003] as [UInt64] {
+        for minutes in [1, 59, 60, 61, 255, 256, 1440, 10080, 43200, 525_600, 1_000_003] as [UInt64]
+        {
             let ttl = TimeToLive(minutes: minutes)
             #expect(try TimeToLive(parsing: ttl.description) == ttl)
             #expect(ttl.seconds <= minutes * 60)

@@ -24,7 +24,8 @@ final class FaultyDisk: Disk {
     /// Lets all calls through again.
     func heal() { rule.withLock { $0 = nil } }
 
-    /// Makes the `number`-th (from 1) call of a kind on files with a suffix fail, and those after it too if `forever`.
+    /// Makes the `number`-th (from 1) call of a kind on files with a suffix fail, and those after
+    /// it too if `forever`.
     func fail(
         _ call: DiskCall, _ suffix: String, number: Int = 1, code: CInt, forever: Bool = false
     ) {

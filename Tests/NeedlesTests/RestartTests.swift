@@ -197,7 +197,8 @@ import Testing
         volume.abandonWithoutClosing()
         let before = disk.count(.sync, "1.dat")
         let (again, _) = try bench.open()
-        // what was read at the start may be in memory only: it is synced before anything is built on it
+        // what was read at the start may be in memory only: it is synced before anything is built
+        // on it
         #expect(disk.count(.sync, "1.dat") == before + 1)
         try check(again, keys: 1...10)
         again.close()

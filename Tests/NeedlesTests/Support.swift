@@ -1,4 +1,5 @@
 import Glibc
+import LMDB
 import Logging
 import Model
 import NIOCore
@@ -221,3 +222,14 @@ func records(_ bench: Bench) throws -> [ScannedRecord] {
 
 /// CRC-32C of bytes.
 func crc(_ bytes: [UInt8]) -> UInt32 { unsafe CRC32C.checksum(bytes.span.bytes) }
+
+extension NeedleIndex {
+    /// Stores an entry whose checksum is wrong.
+    func corruptEntry(of key: NeedleKey) throws {
+        let entry = try lookup(key) ?? IndexEntry(offset: 8, size: 0)
+        let words = entry.words(for: key + 1)
+        try environment.write { transaction throws(LMDBError) in
+            try transaction.put16(words.0, words.1, for: key, in: entries)
+        }
+    }
+}

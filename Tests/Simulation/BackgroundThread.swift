@@ -10,11 +10,13 @@ final class BackgroundThread {
             init(_ body: @escaping @Sendable () -> Void) { self.body = body }
         }
         let argument = unsafe Unmanaged.passRetained(Start(body)).toOpaque()
-        let code = unsafe pthread_create(&thread, nil, { raw in
-            guard let raw = unsafe raw else { return nil }
-            unsafe Unmanaged<Start>.fromOpaque(raw).takeRetainedValue().body()
-            return nil
-        }, argument)
+        let code = unsafe pthread_create(
+            &thread, nil,
+            { raw in
+                guard let raw = unsafe raw else { return nil }
+                unsafe Unmanaged<Start>.fromOpaque(raw).takeRetainedValue().body()
+                return nil
+            }, argument)
         precondition(code == 0, "no thread could be started: errno \(code)")
     }
 

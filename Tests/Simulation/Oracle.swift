@@ -107,7 +107,8 @@ struct Oracle {
         let allowed = [known.settled] + known.possible
         guard let match = allowed.last(where: { $0.map { Observed($0) } == found }) else {
             let old = known.settled.map { "\($0.size) bytes of version \($0.seed)" } ?? "nothing"
-            let new = found.map { "\($0.bytes.count) bytes, name \($0.name ?? "none")" } ?? "nothing"
+            let new =
+                found.map { "\($0.bytes.count) bytes, name \($0.name ?? "none")" } ?? "nothing"
             throw Violation(
                 "needle \(key): acknowledged was \(old), possible \(known.possible.count) others, "
                     + "found \(new)")

@@ -5,11 +5,14 @@ import Synchronization
 /// A disk in memory that loses what was not synced when the power is cut.
 ///
 /// What survives a cut, as strictly as file systems allow:
-/// - of bytes written since a file's last sync every 512-byte sector survives or not by chance, in any order;
+/// - of bytes written since a file's last sync every 512-byte sector survives or not by chance, in
+///   any order;
 /// - so do changes of the length, each with the state it had then;
-/// - a creation, rename or removal survives for sure only once the directory is synced; each one else by chance.
+/// - a creation, rename or removal survives for sure only once the directory is synced; each one
+///   else by chance.
 ///
-/// A cut strikes at a given operation: that one may still reach the disk in part, and every call after it fails.
+/// A cut strikes at a given operation: that one may still reach the disk in part, and every call
+/// after it fails.
 final class SimulatedDisk: Disk {
     static let sector = 512
 
@@ -56,7 +59,9 @@ final class SimulatedDisk: Disk {
         state.withLock { state in state.cutAt = count.map { state.operations + $0 } }
     }
 
-    /// Counts an operation; throws when the power is off. Returns whether it is the one that the cut strikes.
+    /// Counts an operation; throws when the power is off.
+    ///
+    /// Returns whether it is the one that the cut strikes.
     func begin(
         _ call: String, _ path: String, _ place: UInt64 = 0, _ length: Int = 0
     ) throws(DiskError) -> Bool {
@@ -183,7 +188,8 @@ final class SimulatedDisk: Disk {
     /// What a file holds now; `nil` when there is none.
     func content(_ path: String) -> [UInt8]? { state.withLock { $0.names[path] }?.content }
 
-    /// The disk after the power came back: what had been synced, and by chance some of what had not.
+    /// The disk after the power came back: what had been synced, and by chance some of what had
+    /// not.
     func afterPowerCut(
         _ generator: inout SeededGenerator, counting coverage: inout Coverage
     ) -> SimulatedDisk {

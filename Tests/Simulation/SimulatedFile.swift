@@ -87,18 +87,19 @@ final class Inode: Sendable {
         }
     }
 
-    private static func put(_ bytes: ArraySlice<UInt8>, at offset: Int, into target: inout [UInt8]) {
+    private static func put(_ bytes: ArraySlice<UInt8>, at offset: Int, into target: inout [UInt8])
+    {
         if target.count < offset + bytes.count { resize(&target, to: offset + bytes.count) }
         target.replaceSubrange(offset..<offset + bytes.count, with: bytes)
     }
 
-    /// What the disk holds after a cut; `chance` in percent that a sector, a length or a cut was written.
+    /// What the disk holds after a cut; `chance` in percent that a sector, a length or a cut was
+    /// written.
     func afterPowerCut(
         _ generator: inout SeededGenerator, _ chance: Int, _ coverage: inout Coverage
     ) -> [UInt8] {
         let state = state.withLock { $0 }
         guard !state.changes.isEmpty else { return state.durable }
-        if World.isTelling { print("durable \(state.durable.count)", state.changes.map { c in switch c { case .write(let o, let b): "write \(o) \(b.count) \(b.prefix(64))"; case .truncate(let n): "truncate \(n)" } }) }
         var image = state.durable
         var lengths = [image.count]
         var length = image.count

@@ -4,7 +4,9 @@ import Testing
 
 @testable import Needles
 
-/// Power cuts over the real engine. `SIMULATION_SEED` and `SIMULATION_COUNT` choose other seeds.
+/// Power cuts over the real engine.
+///
+/// `SIMULATION_SEED` and `SIMULATION_COUNT` choose other seeds.
 @Suite struct SimulationTests {
     static func number(_ name: String) -> UInt64? {
         unsafe getenv(name).flatMap { unsafe UInt64(String(cString: $0)) }
@@ -52,8 +54,8 @@ import Testing
         if count >= 1000 { #expect(coverage.missing == []) }
     }
 
-    /// Seeds that found something once: torn headers taken for whole records, bytes of a failed batch that came back,
-    /// a rename that a kill had left unsynced.
+    /// Seeds that found something once: torn headers taken for whole records, bytes of a failed
+    /// batch that came back, a rename that a kill had left unsynced.
     @Test(arguments: [11, 13, 17, 106, 113, 334, 566, 603, 1041, 1139, 1585, 1661])
     func seedsThatFailedOnceHold(_ seed: UInt64) throws {
         try World(seed: seed).run()
@@ -72,6 +74,8 @@ import Testing
     func plantedBugsAreCaught(_ mutant: Mutant) {
         let (failures, coverage) = SimulationTests.run(1..<2001, mutant: mutant, stopsAtFirst: true)
         #expect(!failures.isEmpty, "\(mutant) was not caught")
-        print("planted bug \(mutant): caught after \(coverage.seeds) seeds: \(failures.first?.text ?? "")")
+        print(
+            "planted bug \(mutant): caught after \(coverage.seeds) seeds: \(failures.first?.text ?? "")"
+        )
     }
 }

@@ -74,7 +74,9 @@ extension World {
         }
     }
 
-    static func cookie(_ key: NeedleKey) -> UInt32 { UInt32(truncatingIfNeeded: key &* 0x9e37_79b1) | 1 }
+    static func cookie(_ key: NeedleKey) -> UInt32 {
+        UInt32(truncatingIfNeeded: key &* 0x9e37_79b1) | 1
+    }
 
     /// Every key is what it may be, and there is no other.
     func checkEverything(afterCut: Bool) throws {
@@ -93,7 +95,8 @@ extension World {
             let header = try place.flatMap { try $0.0.data.header(at: $0.1.offset) }
             throw Violation(
                 "needle \(key) is live, but was deleted or never written: at offset "
-                    + "\(place?.1.offset ?? 0), cookie \(header?.cookie ?? 0), expected \(World.cookie(key))")
+                    + "\(place?.1.offset ?? 0), cookie \(header?.cookie ?? 0), expected \(World.cookie(key))"
+            )
         }
     }
 
@@ -137,8 +140,9 @@ extension World {
         guard found == live else {
             let keys = Set(found.keys).union(live.keys).filter { found[$0] != live[$0] }.sorted()
             for key in keys {
-                try tell("\(key): \(try volume.locate(key).map { "\($0.1)" } ?? "none"), rebuilt "
-                    + "\(rebuiltEntries[key].map { "\($0)" } ?? "none")")
+                try tell(
+                    "\(key): \(try volume.locate(key).map { "\($0.1)" } ?? "none"), rebuilt "
+                        + "\(rebuiltEntries[key].map { "\($0)" } ?? "none")")
             }
             throw Violation("an index rebuilt from the data file differs in needles \(keys)")
         }

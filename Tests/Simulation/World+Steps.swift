@@ -154,8 +154,8 @@ extension World {
         try checkEverything(afterCut: false)
     }
 
-    /// The disk refuses a sync: nothing of the batch is acknowledged, and nothing more is taken until the power was
-    /// cut; nobody knows what reached the disk.
+    /// The disk refuses a sync: nothing of the batch is acknowledged, and nothing more is taken
+    /// until the power was cut; nobody knows what reached the disk.
     private func failSync() throws {
         guard let volume = open, mode == .always else { return }
         disk.state.withLock { $0.failNextSync = EIO }
@@ -168,7 +168,8 @@ extension World {
         let failed = disk.state.withLock { $0.failNextSync == nil }
         disk.state.withLock { $0.failNextSync = nil }
         try settle([step], answers, isFull: true)
-        guard failed, !disk.isCut, case .failure? = answers[0] else { return }
+        if disk.isCut { throw DiskError(call: "batch", path: "", code: ENXIO) }
+        guard failed, case .failure? = answers[0] else { return }
         coverage.failedSyncs += 1
         for key in NeedleKey(1)...3 {
             let later = [Step.write(key, version(), spooled: false, forced: true), .delete(key)]
@@ -192,7 +193,8 @@ extension World {
         return Version(
             seed: generator.next(), size: size,
             name: chance(50) ? String(repeating: "n", count: letters) + "\(pick(0...9))" : nil,
-            pairs: chance(10) ? "{\"A\":\"\(String(repeating: "v", count: pick(1...1300)))\"}" : nil)
+            pairs: chance(10) ? "{\"A\":\"\(String(repeating: "v", count: pick(1...1300)))\"}" : nil
+        )
     }
 
     /// Some operations that the engine takes as one batch.
@@ -209,7 +211,8 @@ extension World {
                 steps.append(.delete(key))
             } else {
                 steps.append(
-                    .write(key, version(), spooled: chance(10), forced: mode != .always && chance(15)))
+                    .write(
+                        key, version(), spooled: chance(10), forced: mode != .always && chance(15)))
             }
         }
         if steps.isEmpty { return }
@@ -276,7 +279,9 @@ extension World {
         }
         for (step, answer) in zip(steps, answers) {
             count(step)
-            tell("\(step.key): \(step.outcome.map { "\($0.size) bytes \($0.seed)" } ?? "delete") -> \(answer.map { "\($0)" } ?? "-")")
+            tell(
+                "\(step.key): \(step.outcome.map { "\($0.size) bytes \($0.seed)" } ?? "delete") -> \(answer.map { "\($0)" } ?? "-")"
+            )
             switch answer {
             case .success?:
                 coverage.acknowledged += 1

@@ -55,7 +55,9 @@ final class World {
         self.seed = seed
         self.mutant = mutant
         generator = SeededGenerator(seed: seed)
-        let modes: [SyncMode] = [.always, .always, .always, .always, .none, .interval(milliseconds: 5)]
+        let modes: [SyncMode] = [
+            .always, .always, .always, .always, .none, .interval(milliseconds: 5),
+        ]
         switch mutant {
         case .watermarkBeforeData: mode = .none
         case nil: mode = modes.randomElement(using: &generator) ?? .always
@@ -151,8 +153,8 @@ final class World {
         }
     }
 
-    /// The power comes back: the disk has what survived, the index directory what it had at the cut, and by chance
-    /// index files whose removal was not durable.
+    /// The power comes back: the disk has what survived, the index directory what it had at the
+    /// cut, and by chance index files whose removal was not durable.
     func powerCut() {
         if !disk.isCut {
             // between two operations
@@ -175,7 +177,8 @@ final class World {
         coverage.powerCuts += 1
     }
 
-    /// The process is killed in the middle of an operation: its index is as of then, the disk as it was left.
+    /// The process is killed in the middle of an operation: its index is as of then, the disk as it
+    /// was left.
     func killInOperation() {
         open?.state.withLock { $0.generation }.index.close()
         open = nil

@@ -34,7 +34,8 @@ enum ReadFixture {
         return String(decoding: bytes.readableBytesView, as: UTF8.self)
     }
 
-    /// Data in the form that `gzip -0` gives it: stored blocks, of which each holds up to 65535 bytes.
+    /// Data in the form that `gzip -0` gives it: stored blocks, of which each holds up to 65535
+    /// bytes.
     static func gzip(_ data: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]
         func put(_ value: UInt32, _ count: Int) {

@@ -1,4 +1,6 @@
+import Foundation
 import NIOCore
+import Needles
 import Testing
 import Wire
 
@@ -191,6 +193,20 @@ struct ReadServerTests {
             let stored = try await server.send("GET", Self.path, [("Accept-Encoding", "gzip")])
             #expect(stored.status == 200)
             #expect(stored.body == packed)
+        }
+    }
+
+    @Test("files of a volume that cannot be used are not said to be missing")
+    func unusable() async throws {
+        try await ServiceFixture.run({ configuration in
+            let base = configuration.store.directories[0].path + "/7"
+            // A volume of a format from the future.
+            try? Data([9, 0, 0, 0, 0, 0, 0, 0]).write(to: URL(fileURLWithPath: base + ".dat"))
+            try? Data("{}".utf8).write(to: URL(fileURLWithPath: base + ".vif"))
+        }) { server in
+            let answer = try await server.send("GET", "/7,01637037d6")
+            #expect(answer.status == 500)
+            #expect(answer.body.isEmpty)
         }
     }
 

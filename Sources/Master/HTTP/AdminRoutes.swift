@@ -21,9 +21,7 @@ extension MasterHandler {
             return isReading ? clusterStatus(pretty: pretty) : .methodNotAllowed("GET, HEAD")
         case .page:
             let address = core.advertised
-            let page = core.shared.withLock {
-                StatusPage.html($0, address: address, core: core)
-            }
+            let page = StatusPage.html(core.topology, address: address, core: core)
             return Reply(status: 200, contentType: Reply.html, body: Array(page.utf8))
         case .favicon:
             return Reply(
@@ -35,7 +33,7 @@ extension MasterHandler {
     }
 
     private func clusterStatus(pretty: Bool) -> Reply {
-        let leader = core.address.withLock { "\($0.host):\($0.port).\($0.grpcPort)" }
+        let leader = core.address.withLock { "\(MasterCore.bracketed($0.host)):\($0.port).\($0.grpcPort)" }
         let max = core.shared.withLock { $0.topology.acceptedVolumeID }
         return .json(pretty: pretty) {
             $0.object {
@@ -99,7 +97,7 @@ extension MasterHandler {
         .json(pretty: parameters.isPretty) {
             $0.object { json in
                 json.key("Topology")
-                core.shared.withLock { $0.writeTopology(to: &json) }
+                core.topology.writeStatus(to: &json)
                 json.field("TopologyId", core.topologyID)
                 json.field("Version", core.configuration.version)
             }
@@ -111,7 +109,7 @@ extension MasterHandler {
             $0.object { json in
                 json.field("Version", core.configuration.version)
                 json.key("Volumes")
-                core.shared.withLock { $0.writeVolumes(to: &json) }
+                core.topology.writeVolumes(to: &json)
             }
         }
     }
@@ -121,21 +119,20 @@ extension MasterHandler {
         let pretty = parameters.isPretty
         if name.isEmpty { return .error(400, "collection is required", pretty: pretty) }
         let version = core.configuration.version
-        return core.shared.withLock { shared in
-            let layouts = shared.topology.shownLayouts.filter { $0.key.collection == name }
-            guard !layouts.isEmpty else {
-                return .error(400, "collection \(name) does not exist", pretty: pretty)
+        let topology = core.topology
+        let layouts = topology.shownLayouts.filter { $0.key.collection == name }
+        guard !layouts.isEmpty else {
+            return .error(400, "collection \(name) does not exist", pretty: pretty)
+        }
+        return .json(pretty: pretty) { json in
+            guard parameters["detail"] == "true" else {
+                return topology.writeCollection(
+                    name, layouts, counted: true, version: version, to: &json)
             }
-            return .json(pretty: pretty) { json in
-                guard parameters["detail"] == "true" else {
-                    return shared.writeCollection(
-                        name, layouts, counted: true, version: version, to: &json)
-                }
-                json.array {
-                    for layout in layouts {
-                        shared.writeCollection(
-                            name, [layout], counted: false, version: version, to: &$0)
-                    }
+            json.array {
+                for layout in layouts {
+                    topology.writeCollection(
+                        name, [layout], counted: false, version: version, to: &$0)
                 }
             }
         }

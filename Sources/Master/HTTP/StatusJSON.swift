@@ -1,15 +1,15 @@
 import Model
 import Wire
 
-extension MasterShared {
+extension Topology {
     /// The `Topology` of `/dir/status`.
-    func writeTopology(to json: inout JSONWriter) {
-        let slots = topology.slots
+    func writeStatus(to json: inout JSONWriter) {
+        let slots = slots
         json.object {
             $0.field("Max", slots.max)
             $0.field("Free", slots.free)
             writeDataCenters(to: &$0)
-            let layouts = topology.shownLayouts
+            let layouts = shownLayouts
             for name in ["Layouts", "layouts"] {
                 $0.key(name)
                 writeLayouts(layouts, to: &$0)
@@ -19,10 +19,10 @@ extension MasterShared {
 
     private func writeDataCenters(to json: inout JSONWriter) {
         json.key("DataCenters")
-        if topology.racks.isEmpty { return json.null() }
-        let servers = topology.sortedServers
+        if racks.isEmpty { return json.null() }
+        let servers = sortedServers
         json.array {
-            for (center, racks) in topology.racks.sorted(by: { $0.key < $1.key }) {
+            for (center, racks) in racks.sorted(by: { $0.key < $1.key }) {
                 $0.object {
                     $0.field("Id", center)
                     $0.array("Racks") {
@@ -30,7 +30,7 @@ extension MasterShared {
                             let inside = servers.filter {
                                 $0.dataCenter == center && $0.rack == rack
                             }
-                            MasterShared.writeRack(rack, inside, to: &$0)
+                            Topology.writeRack(rack, inside, to: &$0)
                         }
                     }
                 }
@@ -104,7 +104,7 @@ extension MasterShared {
 
     /// Why volumes of a layout take no new files; left out when all do.
     private func writeUnwritable(_ layout: Layout, to json: inout JSONWriter) {
-        let entries = layout.volumes.compactMap { topology.volumes[$0] }
+        let entries = layout.volumes.compactMap { volumes[$0] }
             .filter { $0.reason != nil }.sorted { $0.id < $1.id }
         if entries.isEmpty { return }
         json.array("unwritables") {
@@ -119,17 +119,17 @@ extension MasterShared {
 
     /// The `Volumes` of `/vol/status`.
     func writeVolumes(to json: inout JSONWriter) {
-        let slots = topology.slots
-        let servers = topology.sortedServers
+        let slots = slots
+        let servers = sortedServers
         json.object {
             $0.object("DataCenters") {
-                for (center, racks) in topology.racks.sorted(by: { $0.key < $1.key }) {
+                for (center, racks) in racks.sorted(by: { $0.key < $1.key }) {
                     $0.object(center) {
                         for rack in racks.sorted() {
                             $0.object(rack) {
                                 for server in servers
                                 where server.dataCenter == center && server.rack == rack {
-                                    MasterShared.writeVolumes(of: server, to: &$0)
+                                    Topology.writeVolumes(of: server, to: &$0)
                                 }
                             }
                         }
@@ -160,7 +160,7 @@ extension MasterShared {
         var used: UInt64 = 0
         var volumes = 0
         for id in layouts.flatMap(\.volumes) {
-            guard let entry = topology.volumes[id], let copy = topology.copies(entry).first else {
+            guard let entry = volumes[id], let copy = copies(entry).first else {
                 continue
             }
             volumes += 1
@@ -174,7 +174,7 @@ extension MasterShared {
             $0.field("FileCount", files)
             $0.field(
                 "TotalSize",
-                UInt64(volumes).multipliedReportingOverflow(by: topology.volumeSizeLimit)
+                UInt64(volumes).multipliedReportingOverflow(by: volumeSizeLimit)
                     .partialValue)
             $0.field("UsedSize", used)
             $0.field("Version", version)

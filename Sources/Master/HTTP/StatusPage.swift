@@ -20,9 +20,9 @@ enum StatusPage {
     }
 
     /// The page of a master.
-    static func html(_ shared: borrowing MasterShared, address: String, core: MasterCore) -> String
+    static func html(_ topology: Topology, address: String, core: MasterCore) -> String
     {
-        let slots = shared.topology.slots
+        let slots = topology.slots
         var page = """
             <!doctype html><html lang="en"><head><meta charset="utf-8">
             <title>weed master \(escape(address))</title><style>
@@ -31,12 +31,12 @@ enum StatusPage {
             td,th{border-bottom:1px solid #ccc;padding:.3em .6em;text-align:left}
             </style></head><body><h1>Master \(escape(address))</h1>
             <p>Cluster \(escape(core.topologyID)), version \(escape(core.configuration.version)),
-            largest volume id \(shared.topology.acceptedVolumeID),
+            largest volume id \(topology.acceptedVolumeID),
             \(slots.free) of \(slots.max) volume slots free.</p>
             <h2>Volume servers</h2><table><tr><th>Data center</th><th>Rack</th><th>Address</th>
             <th>Volumes</th><th>Slots</th><th>Problems</th></tr>
             """
-        for server in shared.topology.sortedServers.prefix(rowLimit) {
+        for server in topology.sortedServers.prefix(rowLimit) {
             let link = escape(server.publicURL)
             let problems = server.problems.sorted { $0.key < $1.key }
                 .map { "\($0.key): \($0.value)" }.joined(separator: "; ")
@@ -51,7 +51,7 @@ enum StatusPage {
             </table><h2>Volumes by kind</h2><table><tr><th>Collection</th><th>Replication</th>
             <th>TTL</th><th>Disk</th><th>Volumes</th><th>Writable</th></tr>
             """
-        for layout in shared.topology.shownLayouts.prefix(rowLimit) {
+        for layout in topology.shownLayouts.prefix(rowLimit) {
             page += """
                 <tr><td>\(escape(layout.key.collection))</td><td>\(layout.key.replication)</td>
                 <td>\(layout.key.ttl)</td><td>\(escape(LayoutKey.shown(layout.key.diskType)))</td>

@@ -19,7 +19,8 @@ struct WhiteList: Sendable {
         for entry in entries where !entry.isEmpty {
             let parts = entry.split(separator: "/", omittingEmptySubsequences: false)
             guard parts.count <= 2, parts.count == 1 || IPAddress.isNumber(parts[1]),
-                let bits = IPAddress.parse(String(parts[0])) else {
+                let bits = IPAddress.parse(String(parts[0]))
+            else {
                 invalid.append(entry)
                 continue
             }

@@ -74,18 +74,19 @@ extension MasterShared {
         _ plan: GrowthPlan
     ) -> (volumes: [PlannedVolume], refusal: PlacementRefusal?) {
         let disk = plan.layout.diskType
+        let candidates = topology.servers.values.map {
+            PlacementCandidate(
+                key: $0.key, url: $0.url, dataCenter: $0.dataCenter, rack: $0.rack,
+                free: $0.free(disk),
+                isNamed: topology.matches($0, Whereabouts(node: plan.whereabouts.node)))
+        }
+        var placement = Placement(
+            candidates, replication: plan.layout.replication, whereabouts: plan.whereabouts)
         var planned: [PlannedVolume] = []
         while planned.count < plan.volumes {
-            let candidates = topology.servers.values.map {
-                PlacementCandidate(
-                    key: $0.key, url: $0.url, dataCenter: $0.dataCenter, rack: $0.rack,
-                    free: $0.free(disk),
-                    isNamed: topology.matches($0, Whereabouts(node: plan.whereabouts.node)))
-            }
-            let placement = Placement(
-                candidates, replication: plan.layout.replication, whereabouts: plan.whereabouts)
             do {
                 let keys = try placement.choose(random: &picks)
+                placement.take(keys)
                 for key in keys { topology.withServer(key) { $0.reserve(disk) } }
                 planned.append(
                     PlannedVolume(

@@ -58,7 +58,19 @@ final class MasterCore: Sendable {
     }
 
     /// `host:port` of this master.
-    var advertised: String { address.withLock { "\($0.host):\($0.port)" } }
+    var advertised: String {
+        address.withLock { "\(MasterCore.bracketed($0.host)):\($0.port)" }
+    }
+
+    /// An IPv6 address in brackets, as it stands in front of a port.
+    static func bracketed(_ host: String) -> String {
+        host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
+    }
+
+    /// What is known of servers and volumes now.
+    ///
+    /// A copy, so that writing all of it as text does not hold the lock.
+    var topology: Topology { shared.withLock { $0.topology } }
 
     // MARK: Needle keys
 
@@ -105,12 +117,14 @@ final class MasterCore: Sendable {
 
     /// Looks whether layouts need volumes ahead of time; called every few seconds.
     func tick(now: ContinuousClock.Instant) {
-        let (wanting, left) = shared.withLock { shared in
-            let left = shared.warmUp.expire(now: now)
-            return (shared.layoutsWanting(now: now), left)
+        let (wanting, isLate) = shared.withLock { shared in
+            let isLate = shared.warmUp.expire(now: now)
+            return (shared.layoutsWanting(now: now), isLate)
         }
-        if left {
+        if isLate {
             logger.warning("volume servers known from the last run have not come back in time")
+            // The next start is not to wait for them again.
+            hints?.remember(topology.servers.values.map(\.id))
         }
         for (layout, count) in wanting { growAhead(layout, count: count) }
     }

@@ -34,6 +34,12 @@ extension MasterShared {
         for copy in job.copies { topology.withServer(copy.key) { $0.isVacuuming = false } }
     }
 
+    /// Drops what is remembered of volumes that are gone.
+    fileprivate mutating func forgetVacuumFailures() {
+        let known = topology.volumes
+        vacuumFailures = vacuumFailures.filter { known[$0.key] != nil }
+    }
+
     /// Volumes with all copies connected, none of them read-only.
     fileprivate func vacuumCandidates(
         isAutomatic: Bool, now: ContinuousClock.Instant
@@ -61,8 +67,9 @@ extension MasterCore {
     /// Returns how many were compacted.
     @discardableResult
     func vacuum(threshold: Double, isAutomatic: Bool = false) async -> Int {
-        var pending = shared.withLock {
-            $0.vacuumCandidates(isAutomatic: isAutomatic, now: .now)
+        var pending = shared.withLock { shared in
+            shared.forgetVacuumFailures()
+            return shared.vacuumCandidates(isAutomatic: isAutomatic, now: .now)
         }
         var compacted = 0
         await withTaskGroup(of: Bool.self) { group in

@@ -107,9 +107,9 @@ struct Layout {
     /// Picks a volume: of two at random the one with more room, which then serves a run of assigns.
     ///
     /// Two choices keep volumes within a few runs of each other however many there are, without a
-    /// sorted structure; even the fullest is picked now and then. Servers are chosen anew each time,
-    /// but on one server a run of files goes to the same volume: what arrives together is one batch
-    /// there, written and synced at once, instead of many small ones.
+    /// sorted structure; even the fullest is picked now and then. Servers are chosen anew each
+    /// time, but on one server a run of files goes to the same volume: what arrives together is one
+    /// batch there, written and synced at once, instead of many small ones.
     mutating func pick(random: inout some RandomNumberGenerator) -> Int? {
         guard slots.count > 1 else { return slots.isEmpty ? nil : 0 }
         let first = Int(random.next(upperBound: UInt64(slots.count)))

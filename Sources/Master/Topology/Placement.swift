@@ -33,7 +33,7 @@ struct Placement {
         var hasFree: Bool { racks.contains { $0.slots > 0 } }
     }
 
-    private let centers: [Center]
+    private var centers: [Center]
     private let replication: ReplicaPlacement
     private let whereabouts: Whereabouts
 
@@ -102,6 +102,18 @@ struct Placement {
             chosen += Placement.pick(1, of: servers, random: &random, weight: \.free).map(\.key)
         }
         return chosen
+    }
+
+    /// Counts one slot less on servers that were chosen.
+    mutating func take(_ keys: [ServerKey]) {
+        for center in centers.indices {
+            for rack in centers[center].racks.indices {
+                for server in centers[center].racks[rack].servers.indices
+                where keys.contains(centers[center].racks[rack].servers[server].key) {
+                    centers[center].racks[rack].servers[server].free -= 1
+                }
+            }
+        }
     }
 
     /// Servers of a rack that can take the first copy.
