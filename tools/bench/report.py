@@ -90,6 +90,8 @@ def document(rows, servers, options, base):
     lines += ["", "## Latency in ms, p50 / p99", ""]
     lines += table(["measure", "ours", "the Go original"],
                    [[r.title, latency(r.ours), latency(r.theirs)] for r in small])
+    lines += ["", "## Memory", "", "Anonymous memory of each process after all that:", ""]
+    lines += [f"- {name}: {megabytes} MB" for name, megabytes in options.memory]
     lines += [
         "", "## What was run", "",
         f"    tools/bench-compare --rounds={options.rounds} --seconds={options.seconds}", "",

@@ -158,12 +158,12 @@ extension Topology {
     ) {
         var files: UInt64 = 0
         var used: UInt64 = 0
-        var volumes = 0
+        var count = 0
         for id in layouts.flatMap(\.volumes) {
             guard let entry = volumes[id], let copy = copies(entry).first else {
                 continue
             }
-            volumes += 1
+            count += 1
             files += copy.fileCount - min(copy.deleteCount, copy.fileCount)
             let live = copy.size - min(copy.deletedByteCount, copy.size)
             // A volume without files has its header only.
@@ -174,7 +174,7 @@ extension Topology {
             $0.field("FileCount", files)
             $0.field(
                 "TotalSize",
-                UInt64(volumes).multipliedReportingOverflow(by: volumeSizeLimit)
+                UInt64(count).multipliedReportingOverflow(by: volumeSizeLimit)
                     .partialValue)
             $0.field("UsedSize", used)
             $0.field("Version", version)
