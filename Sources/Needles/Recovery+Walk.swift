@@ -126,7 +126,6 @@ extension Recovery {
         into builder: inout IndexBuilder
     ) throws(NeedleError) {
         var lastRows: [NeedleKey: LegacyIndex.Row] = [:]
-        var seen = Set<NeedleKey>()
         try legacy.forEachRow { (row) throws(NeedleError) in
             let known = try builder.entry(row.key)
             let agrees =
@@ -135,14 +134,10 @@ extension Recovery {
                 : known.map { $0.offset >= row.offset } ?? false
             // only rows that disagree with the data file are remembered
             if agrees { lastRows[row.key] = nil } else { lastRows[row.key] = row }
-            if row.offset > 0 { seen.insert(row.key) }
         }
         for (key, row) in lastRows.sorted(by: { $0.key < $1.key }) {
             if var known = try builder.entry(key) {
-                // deletes without a record at the head come from an old fault that overwrote rows
-                // there
-                let isOldFault = row.offset == 0 && !seen.contains(key)
-                if row.isDelete, !isOldFault, row.offset == 0 || row.offset > known.offset {
+                if row.isDelete, row.offset == 0 || row.offset > known.offset {
                     known.isDeleted = true
                     try builder.set(key, known)
                 }

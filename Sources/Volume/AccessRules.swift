@@ -2,8 +2,8 @@ import Glibc
 
 /// Who may write and delete.
 ///
-/// With a white list: who is on it. Without one, but with a signing key: who shows a token. With neither:
-/// this machine, or everybody when the operator said so.
+/// With a white list: who is on it. Without one, but with a signing key: who shows a token. With
+/// neither: this machine, or everybody when the operator said so.
 struct AccessRules: Sendable {
     private let networks: [Network]
     private let allowsEverybody: Bool

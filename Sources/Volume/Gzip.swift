@@ -1,6 +1,7 @@
 import CZlib
 import Crypto
 import NIOCore
+import Synchronization
 
 /// Compression of whole small bodies.
 enum Gzip {
@@ -14,34 +15,73 @@ enum Gzip {
         // More output than this is not worth it, so there is never a need for a larger buffer.
         let room = (size * worthwhileTenths - 1) / 10
         guard room > 0 else { return nil }
-        var stream = unsafe z_stream()
+        guard let deflater = Deflater.take() else { return nil }
+        defer { deflater.giveBack() }
+        return deflater.deflate(body, room: room)
+    }
+}
+
+/// A zlib stream that makes gzip.
+///
+/// Its quarter of a megabyte is kept for the next body.
+@safe private final class Deflater: @unchecked Sendable {
+    // `@unchecked`: used by the one thread that took it out of `idle`.
+
+    /// Streams kept; as many bodies are compressed at a time without setting up another.
+    private static let idleLimit = 8
+    private static let idle = Mutex<[Deflater]>([])
+
+    // zlib keeps a pointer to the stream inside of its state, so it must not move.
+    private let stream: UnsafeMutablePointer<z_stream>
+
+    private init?() {
+        unsafe stream = .allocate(capacity: 1)
+        unsafe stream.initialize(to: z_stream())
         let gzipWindow: CInt = 15 + 16
-        guard unsafe weed_deflate_init(&stream, Z_BEST_SPEED, gzipWindow) == Z_OK else {
-            return nil
-        }
-        defer { unsafe deflateEnd(&stream) }
+        guard unsafe weed_deflate_init(stream, Z_BEST_SPEED, gzipWindow) == Z_OK else { return nil }
+    }
+
+    deinit {
+        unsafe deflateEnd(stream)
+        unsafe stream.deallocate()
+    }
+
+    /// One that nobody uses; `nil` without memory.
+    static func take() -> Deflater? { idle.withLock { $0.popLast() } ?? Deflater() }
+
+    /// Keeps it for the next body.
+    func giveBack() {
+        unsafe deflateReset(stream)
+        Deflater.idle.withLock { if $0.count < Deflater.idleLimit { $0.append(self) } }
+    }
+
+    /// The gzip form of `body` if it takes at most `room` bytes.
+    func deflate(_ body: ByteBuffer, room: Int) -> ByteBuffer? {
         var output = ByteBuffer()
-        var source = body
         var status = Z_ERRNO
         unsafe output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { target in
-            unsafe source.withUnsafeMutableReadableBytes { input in
-                unsafe stream.next_in = input.bindMemory(to: Bytef.self).baseAddress
-                unsafe stream.avail_in = uInt(size)
-                unsafe stream.next_out = target.bindMemory(to: Bytef.self).baseAddress
-                unsafe stream.avail_out = uInt(room)
-                status = unsafe deflate(&stream, Z_FINISH)
+            unsafe body.withUnsafeReadableBytes { input in
+                // zlib only reads its input, though its interface does not say so.
+                unsafe stream.pointee.next_in = UnsafeMutablePointer(
+                    mutating: input.bindMemory(to: Bytef.self).baseAddress)
+                unsafe stream.pointee.avail_in = uInt(input.count)
+                unsafe stream.pointee.next_out = target.bindMemory(to: Bytef.self).baseAddress
+                unsafe stream.pointee.avail_out = uInt(room)
+                status = unsafe CZlib.deflate(stream, Z_FINISH)
             }
-            return unsafe room - Int(stream.avail_out)
+            return unsafe room - Int(stream.pointee.avail_out)
         }
         return status == Z_STREAM_END ? output : nil
     }
 }
 
-/// Learns the true size and the MD5 of an upload while its bytes go by; of what is inside if they are gzip.
+/// Learns the true size and the MD5 of an upload while its bytes go by; of what is inside if they
+/// are gzip.
 ///
 /// Bytes that claim to be gzip and are not count as they are. Used by one thread at a time.
 struct UploadDigest: ~Copyable {
-    /// Bytes inside a gzip body beyond which its true size is not looked for: time, not memory, is the bound.
+    /// Bytes inside a gzip body beyond which its true size is not looked for: time, not memory, is
+    /// the bound.
     static let inflatedLimit: UInt64 = 1 << 30
     private static let windowBytes = 64 << 10
 
@@ -106,19 +146,19 @@ struct UploadDigest: ~Copyable {
         unsafe stream.deallocate()
     }
 
-    /// Inflates `piece` and hands out what is inside; `false` when the bytes are not gzip or `body` said to
-    /// stop by returning `false`.
+    /// Inflates `piece` and hands out what is inside; `false` when the bytes are not gzip or `body`
+    /// said to stop by returning `false`.
     mutating func feed(
         _ piece: ByteBuffer, _ body: (UnsafeRawBufferPointer) -> Bool
     ) -> Bool {
         guard piece.readableBytes > 0 else { return true }
-        var piece = piece
         var isIntact = true
         var isDone = isComplete
         unsafe withUnsafeTemporaryAllocation(byteCount: InflateStream.outputBytes, alignment: 1) {
             out in
-            unsafe piece.withUnsafeMutableReadableBytes { input in
-                unsafe stream.pointee.next_in = input.bindMemory(to: Bytef.self).baseAddress
+            unsafe piece.withUnsafeReadableBytes { input in
+                unsafe stream.pointee.next_in = UnsafeMutablePointer(
+                    mutating: input.bindMemory(to: Bytef.self).baseAddress)
                 unsafe stream.pointee.avail_in = uInt(input.count)
                 while isIntact {
                     if isDone {

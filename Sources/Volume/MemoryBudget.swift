@@ -3,7 +3,8 @@ import Synchronization
 
 /// Bounds the bytes that uploads hold in memory, all connections together.
 ///
-/// Who asks for more than is left waits in line, at most ``waitersLimit`` at a time and ``patience`` long.
+/// Who asks for more than is left waits in line, at most ``waitersLimit`` at a time and
+/// ``patience`` long.
 final class MemoryBudget: Sendable {
     /// Bytes that all uploads together may hold.
     static let defaultBytes = 32 << 20

@@ -14,33 +14,53 @@ public struct MultipartHeaders: Sendable, Equatable {
     /// No header at all.
     public init() {}
 
-    /// Parses header lines, each ending in LF or CRLF; lines that start with a blank continue the one before.
+    /// Parses header lines, each ending in LF or CRLF; lines that start with a blank continue the
+    /// one before.
     public init(block: ByteBufferView) {
-        var field: [UInt8] = []
-        for line in block.split(separator: 0x0a, omittingEmptySubsequences: true) {
-            let text = line.last == 0x0d ? line.dropLast() : line
-            if let first = text.first, first == 0x20 || first == 0x09 {
-                field.append(contentsOf: text)
-            } else {
-                take(field)
-                field = Array(text)
+        let bytes = Array(block)
+        var start = 0
+        while start < bytes.count {
+            var end = start
+            // The field ends at a line feed that no continuation follows.
+            while end < bytes.count {
+                if bytes[end] == 0x0a, end + 1 == bytes.count || !isBlank(bytes[end + 1]) { break }
+                end += 1
             }
+            take(bytes[start..<end])
+            start = end + 1
         }
-        take(field)
     }
 
-    private mutating func take(_ field: [UInt8]) {
+    private mutating func take(_ field: ArraySlice<UInt8>) {
         guard let colon = field.firstIndex(of: 0x3a) else { return }
-        let name = String(decoding: field[..<colon], as: UTF8.self).lowercased()
-        func value() -> String { field[(colon + 1)...].trimmedText }
-        switch name {
-        case "content-disposition": filename = MediaParameters(value())["filename"] ?? ""
-        case "content-type": contentType = value()
-        case "content-encoding": isGzip = value() == "gzip"
-        case "content-md5": contentMD5 = value()
-        default: break
+        let name = field[..<colon]
+        func isNamed(_ text: StaticString) -> Bool {
+            guard name.count == text.utf8CodeUnitCount else { return false }
+            return text.withUTF8Buffer { text in
+                for i in 0..<text.count
+                where unsafe text[i] != name[name.startIndex + i] | 0x20 { return false }
+                return true
+            }
+        }
+        func value() -> String {
+            let text = field[(colon + 1)...]
+            guard text.contains(where: { $0 == 0x0d || $0 == 0x0a }) else {
+                return text.trimmedText
+            }
+            return text.filter { $0 != 0x0d && $0 != 0x0a }.trimmedText
+        }
+        if isNamed("content-disposition") {
+            filename = MediaParameters(value())["filename"] ?? ""
+        } else if isNamed("content-type") {
+            contentType = value()
+        } else if isNamed("content-encoding") {
+            isGzip = value() == "gzip"
+        } else if isNamed("content-md5") {
+            contentMD5 = value()
         }
     }
+
+    private func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 }
 
 /// The parameters of a header such as `form-data; name="file"; filename="a.txt"`.
@@ -103,8 +123,8 @@ struct MediaParameters {
         if !name.isEmpty { items.append((name, value)) }
     }
 
-    /// Takes a quoted text; a backslash counts only before a character that needs it, because some browsers
-    /// send `C:\dir\file` as it is.
+    /// Takes a quoted text; a backslash counts only before a character that needs it, because some
+    /// browsers send `C:\dir\file` as it is.
     private static func takeQuoted(_ bytes: [UInt8], _ at: inout Int) -> String {
         let special: StaticString = "()<>@,;:\\\"/[]?="
         var text: [UInt8] = []

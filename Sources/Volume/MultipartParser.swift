@@ -1,7 +1,8 @@
 import Glibc
 public import NIOCore
 
-/// Takes a `multipart/form-data` body apart while it arrives, without copying the data of its parts.
+/// Takes a `multipart/form-data` body apart while it arrives, without copying the data of its
+/// parts.
 ///
 /// Feed pieces of any size and pull events until there are none:
 ///
@@ -12,8 +13,8 @@ public import NIOCore
 /// try parser.finish()
 /// ```
 ///
-/// Lines may end in LF alone if the first boundary line does; text before the first boundary and after the
-/// last is skipped.
+/// Lines may end in LF alone if the first boundary line does; text before the first boundary and
+/// after the last is skipped.
 public struct MultipartParser: Sendable {
     /// What was found.
     public enum Event: Sendable, Equatable {

@@ -36,7 +36,7 @@ extension VolumeService {
             $0.field("Version", configuration.version)
             $0.array("Volumes") { json in
                 for volume in StatusJSON.sorted(store.volumes) {
-                    StatusJSON.write(volume, to: &json)
+                    json.value(volume)
                 }
             }
         }

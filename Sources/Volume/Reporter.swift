@@ -116,7 +116,8 @@ enum Expiry {
         return now >= end
     }
 
-    /// Whether it has been over for a tenth of its time to live, or ten minutes: nobody reads it any more.
+    /// Whether it has been over for a tenth of its time to live, or ten minutes: nobody reads it
+    /// any more.
     static func isDeletable(_ volume: VolumeInfo, now: UInt64) -> Bool {
         guard let end = end(of: volume) else { return false }
         return now >= end + min(volume.ttl.seconds / 10, longestDelay)

@@ -7,8 +7,8 @@ import Needles
 ///
 /// One job is at the disk at a time; what arrives meanwhile goes with the next.
 final class SpoolWriter: @unchecked Sendable {
-    // `@unchecked`: used on the exchange's event loop only; `desk` is handed to one disk job at a time and
-    // not touched while it is there.
+    // `@unchecked`: used on the exchange's event loop only; `desk` is handed to one disk job at a
+    // time and not touched while it is there.
 
     /// What a disk job works on.
     private final class Desk: @unchecked Sendable {
@@ -70,7 +70,8 @@ final class SpoolWriter: @unchecked Sendable {
         writeWaiting(wrote)
     }
 
-    /// Small pieces are copied together: each would keep the whole buffer alive that it was received in.
+    /// Small pieces are copied together: each would keep the whole buffer alive that it was
+    /// received in.
     private func keep(_ bytes: ByteBuffer) {
         guard bytes.readableBytes < SpoolWriter.copyBytes else {
             endsInCopy = false

@@ -24,37 +24,6 @@ enum StatusJSON {
             $0.field("percent_used", percent(directory.used))
         }
     }
-
-    /// Writes one volume.
-    static func write(_ volume: VolumeInfo, to json: inout JSONWriter) {
-        json.object {
-            $0.field("Collection", volume.collection)
-            $0.field("DiskType", volume.diskType)
-            $0.field("RemoteStorageName", "")
-            $0.object("ReplicaPlacement") { write(volume.replication, to: &$0) }
-            $0.object("Ttl") {
-                $0.field("Count", volume.ttl.count)
-                $0.field("Unit", volume.ttl.unit.rawValue)
-            }
-            $0.field("Size", volume.size)
-            $0.field("DeletedByteCount", volume.deletedByteCount)
-            $0.field("ModifiedAtSecond", volume.modifiedAtSecond)
-            $0.field("Id", volume.id)
-            $0.field("DiskId", volume.diskID)
-            $0.field("CompactRevision", volume.compactRevision)
-            $0.field("FileCount", volume.fileCount)
-            $0.field("DeleteCount", volume.deleteCount)
-            $0.field("Version", volume.version)
-            $0.field("ReadOnly", volume.isReadOnly)
-            $0.field("ReadOnlyCanDelete", volume.readOnlyCanDelete)
-        }
-    }
-
-    private static func write(_ replication: ReplicaPlacement, to json: inout JSONWriter) {
-        if replication.sameRack > 0 { json.field("node", replication.sameRack) }
-        if replication.otherRacks > 0 { json.field("rack", replication.otherRacks) }
-        if replication.otherDataCenters > 0 { json.field("dc", replication.otherDataCenters) }
-    }
 }
 
 /// The page for people: directories and volumes in two tables.

@@ -27,7 +27,8 @@ struct TokenRules: Sendable {
         return isValid(token, for: TokenRules.subject(ofPath: request.path))
     }
 
-    /// Whether a token is signed with the key, not expired at `now` (unix seconds), and names `fileID`.
+    /// Whether a token is signed with the key, not expired at `now` (unix seconds), and names
+    /// `fileID`.
     func isValid(_ token: String, for fileID: String, now: Double = Date().timeIntervalSince1970)
         -> Bool
     {

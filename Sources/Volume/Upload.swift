@@ -126,8 +126,9 @@ struct UploadContext: Sendable {
     /// Bytes reserved of the memory budget, given back with the answer.
     let reserved: Int
 
-    /// Bodies up to this size are held in memory; larger ones go through a spool file, uncompressed, so that
-    /// memory does not grow with the size of a file and ranges of large files stay one disk read.
+    /// Bodies up to this size are held in memory; larger ones go through a spool file,
+    /// uncompressed, so that memory does not grow with the size of a file and ranges of large files
+    /// stay one disk read.
     static let memoryLimit = 1 << 20
     /// Bodies larger than this are hashed and compressed on a disk thread, not on the event loop.
     static let loopWorkLimit = 64 << 10

@@ -11,14 +11,20 @@ enum UploadRules {
 
     /// The last element of a path whose separators are `/` or `\`; empty when there is none.
     static func baseName(_ path: String) -> String {
-        let parts = path.utf8.split { $0 == 0x2f || $0 == 0x5c }
-        return parts.last.map { String(decoding: $0, as: UTF8.self) } ?? ""
+        let bytes = path.utf8
+        guard let last = bytes.lastIndex(where: { !isSeparator($0) }) else { return "" }
+        guard let before = bytes[...last].lastIndex(where: isSeparator) else {
+            return bytes.index(after: last) == bytes.endIndex ? path : String(path[...last])
+        }
+        return String(path[bytes.index(after: before)...last])
     }
+
+    private static func isSeparator(_ byte: UInt8) -> Bool { byte == 0x2f || byte == 0x5c }
 
     /// The content type to store; empty for none.
     ///
-    /// A part's type counts unless it says nothing; a raw body's counts always. Without one, the extension
-    /// of the name decides. A manifest sent as a part has none.
+    /// A part's type counts unless it says nothing; a raw body's counts always. Without one, the
+    /// extension of the name decides. A manifest sent as a part has none.
     static func mime(_ headers: MultipartHeaders, name: String, head: UploadHead) -> String {
         let isRaw = head.form == .raw
         if head.isChunkManifest, !isRaw { return "" }
@@ -30,8 +36,13 @@ enum UploadRules {
         return implied
     }
 
-    /// Whether bytes of a type are worth an attempt to compress them; the type without parameters counts.
+    /// Whether bytes of a type are worth an attempt to compress them; the type without parameters
+    /// counts.
     static func isCompressible(mime: String) -> Bool {
+        // Only these letters can begin a type that is.
+        guard let first = mime.utf8.first, [0x74, 0x54, 0x61, 0x41].contains(first) else {
+            return false
+        }
         let type =
             mime.utf8.split(separator: 0x3b, maxSplits: 1).first?.trimmedText.lowercased() ?? ""
         if type.hasPrefix("text/") { return true }

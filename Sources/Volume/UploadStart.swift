@@ -102,8 +102,8 @@ extension UploadContext {
     }
 }
 
-/// Which of a multipart body's parts is the file: the first, or if that has no file name the first later one
-/// that has; without any, the first.
+/// Which of a multipart body's parts is the file: the first, or if that has no file name the first
+/// later one that has; without any, the first.
 struct PartChoice: Sendable {
     private var hasCandidate = false
     private var isSettled = false

@@ -3,11 +3,12 @@ import Model
 import NIOCore
 import Needles
 
-/// An upload too large for memory, or of unknown size: the file's bytes go into a spool while they arrive.
+/// An upload too large for memory, or of unknown size: the file's bytes go into a spool while they
+/// arrive.
 ///
-/// The first bytes stay in memory, so that small bodies of unknown length never touch the disk twice. The
-/// client is slowed down to the speed of the disk. What fails on the way leaves nothing behind: a spool
-/// has no name.
+/// The first bytes stay in memory, so that small bodies of unknown length never touch the disk
+/// twice. The client is slowed down to the speed of the disk. What fails on the way leaves nothing
+/// behind: a spool has no name.
 final class UploadStream: BodySink, @unchecked Sendable {
     // `@unchecked`: every property is used on the exchange's event loop only.
 

@@ -61,5 +61,10 @@ public struct VolumeConfiguration: Sendable {
     public var store: StoreConfiguration
 
     /// The defaults, for volumes in the directories of `store`.
-    public init(store: StoreConfiguration) { self.store = store }
+    public init(store: StoreConfiguration) {
+        self.store = store
+        // clients that read only after they have sent everything still get to see why it was too
+        // large
+        limits.drainBytes = 1 << 30
+    }
 }

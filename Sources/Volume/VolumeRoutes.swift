@@ -9,7 +9,8 @@ struct VolumeRoutes: RequestHandler {
     let service: VolumeService
 
     func handle(_ request: HTTPRequest, _ exchange: Exchange) {
-        // File ids start with a digit, fixed paths with a letter: the usual request needs no string.
+        // File ids start with a digit, fixed paths with a letter: the usual request needs no
+        // string.
         let target = request.withPath { path -> Target? in
             guard path.count > 1, path[1] >= 0x30, path[1] <= 0x39 else { return nil }
             return Target(path: path)

@@ -9,8 +9,8 @@ public import Wire
 
 /// A volume server: the HTTP front of a ``Needles/VolumeStore``, and its reports to the master.
 ///
-/// One instance answers on every event loop of the group it was started with. What may wait for the disk
-/// runs on threads of its own, never on an event loop and never on the cooperative pool.
+/// One instance answers on every event loop of the group it was started with. What may wait for the
+/// disk runs on threads of its own, never on an event loop and never on the cooperative pool.
 public final class VolumeService: Sendable {
     /// What the server was told at start.
     public let configuration: VolumeConfiguration
@@ -48,8 +48,9 @@ public final class VolumeService: Sendable {
 
     /// Opens the store, binds, and begins to report to `master`.
     ///
-    /// Returns when requests are being answered. Throws ``Needles/NeedleError`` when a directory cannot be
-    /// used, a ``VolumeServiceError`` for a bad white list, and what the server throws when the port is taken.
+    /// Returns when requests are being answered. Throws ``Needles/NeedleError`` when a directory
+    /// cannot be used, a ``VolumeServiceError`` for a bad white list, and what the server throws
+    /// when the port is taken.
     public static func start(
         _ configuration: VolumeConfiguration, group: any EventLoopGroup, master: (any MasterPeer)?,
         logger: Logger

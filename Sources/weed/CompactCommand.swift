@@ -11,7 +11,7 @@ struct CompactCommand: ParsableCommand {
         discussion: """
             weed compact -dir=./data -volumeId=3
 
-            A running server compacts by itself; curl http://localhost:9333/vol/vacuum asks it to.
+            A running server compacts by itself; curl http://<master>:9333/vol/vacuum asks it to.
             """)
 
     @OptionGroup var volume: VolumeOnDisk

@@ -49,8 +49,8 @@ enum ForeignFlags {
         "mount": "there is no mount here",
         "fix": "an index is rebuilt by itself at start; `weed index verify` checks one",
         "export": "use `weed index export`",
-        "upload": "use `curl -F file=@<name> http://localhost:9333/submit`",
-        "download": "use `curl -O http://localhost:8080/<fid>`",
+        "upload": "use `curl -F file=@<name> http://<master>:9333/submit`",
+        "download": "use `curl -O http://<volume server>:8080/<fid>`",
         "shell": "use the master's HTTP paths, such as /vol/vacuum and /vol/grow",
     ]
 }

@@ -76,7 +76,8 @@ import Testing
             let head = "PUT /3,01637037d6 HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
             try await connection.send(Array(head.utf8) + noise(sent))
             try await connection.close()
-            // A later request of the same size goes through, and the memory of the dead one comes back.
+            // A later request of the same size goes through, and the memory of the dead one comes
+            // back.
             #expect(
                 try await server.send("PUT", "/3,02637037d6", body: noise(4_000_000)).status == 201)
             for _ in 0..<200 where server.service.budget.used > 0 {

@@ -55,8 +55,8 @@ def machine(directory):
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
                   if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in open("/proc/meminfo")) // (1 << 20)
-    filesystem = subprocess.run(["stat", "-f", "-c", "%T", directory],
-                                capture_output=True, text=True).stdout.strip()
+    filesystem = subprocess.run(["df", "--output=fstype", directory],
+                                capture_output=True, text=True).stdout.split()[-1]
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True)
     version = (wrk.stdout + wrk.stderr).split("Copyright")[0].strip()
     return [f"- {os.cpu_count()} cores, {model}, {memory} GiB of memory",

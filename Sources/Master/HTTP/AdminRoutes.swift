@@ -33,7 +33,9 @@ extension MasterHandler {
     }
 
     private func clusterStatus(pretty: Bool) -> Reply {
-        let leader = core.address.withLock { "\(MasterCore.bracketed($0.host)):\($0.port).\($0.grpcPort)" }
+        let leader = core.address.withLock {
+            "\(MasterCore.bracketed($0.host)):\($0.port).\($0.grpcPort)"
+        }
         let max = core.shared.withLock { $0.topology.acceptedVolumeID }
         return .json(pretty: pretty) {
             $0.object {

@@ -163,39 +163,42 @@ extension ByteBuffer {
     /// Writes a file id as `3,01637037d6`.
     mutating func write(_ fid: FileID) {
         write(decimal: UInt64(fid.volume))
-        writeInteger(0x2c as UInt8)
+        // a comma, a key of up to 16 digits, a cookie of 8
+        var text = [25 of UInt8](repeating: 0x2c)
+        var count = 1
         var shift = max(0, (63 - fid.key.leadingZeroBitCount) / 8 * 8)
         while shift >= 0 {
-            writeInteger(ByteBuffer.hex(UInt8(truncatingIfNeeded: fid.key >> UInt64(shift))))
+            let byte = UInt8(truncatingIfNeeded: fid.key >> UInt64(shift))
+            text[count] = ByteBuffer.digit(byte >> 4)
+            text[count + 1] = ByteBuffer.digit(byte & 15)
+            count += 2
             shift -= 8
         }
-        shift = 24
+        shift = 28
         while shift >= 0 {
-            writeInteger(ByteBuffer.hex(UInt8(truncatingIfNeeded: fid.cookie >> UInt32(shift))))
-            shift -= 8
+            text[count] = ByteBuffer.digit(
+                UInt8(truncatingIfNeeded: fid.cookie >> UInt32(shift)) & 15)
+            count += 1
+            shift -= 4
         }
+        unsafe writeBytes(text.span.extracting(0..<count).bytes)
     }
 
     /// Writes a number in digits.
     mutating func write(decimal number: UInt64) {
-        if number < 10 { return writeDigit(number) }
-        var divisor: UInt64 = 10
-        while number / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            writeDigit(number / divisor % 10)
-            divisor /= 10
-        }
+        var text = [20 of UInt8](repeating: 0x30)
+        var start = 20
+        var rest = number
+        repeat {
+            start -= 1
+            text[start] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while rest > 0
+        unsafe writeBytes(text.span.extracting(start..<20).bytes)
     }
 
-    private mutating func writeDigit(_ digit: UInt64) {
-        writeInteger(0x30 + UInt8(truncatingIfNeeded: digit))
-    }
-
-    /// Two digits of a byte, the high one first.
-    private static func hex(_ byte: UInt8) -> UInt16 {
-        func digit(_ value: UInt8) -> UInt16 {
-            UInt16(value < 10 ? 0x30 + value : 0x57 + value)
-        }
-        return digit(byte >> 4) << 8 | digit(byte & 15)
+    /// The lower-case digit of a value below 16.
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? 0x30 + value : 0x57 + value
     }
 }

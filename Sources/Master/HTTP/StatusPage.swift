@@ -20,8 +20,7 @@ enum StatusPage {
     }
 
     /// The page of a master.
-    static func html(_ topology: Topology, address: String, core: MasterCore) -> String
-    {
+    static func html(_ topology: Topology, address: String, core: MasterCore) -> String {
         let slots = topology.slots
         var page = """
             <!doctype html><html lang="en"><head><meta charset="utf-8">

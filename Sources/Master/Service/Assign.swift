@@ -75,14 +75,15 @@ extension MasterShared {
             let (position, choice) = pick(layout, request.whereabouts)
         else { return .noVolume }
         guard let key = reserved ?? keys.take(request.count) else { return .noKeys }
-        let slot = topology.layouts[layout].slots[position]
+        let volume = topology.layouts[layout].slots[position].volume
+        let target = topology.layouts[layout].slots[position].targets[choice]
         topology.layouts[layout].charge(position, count: request.count, bytes: request.fileBytes)
         topology.layouts[layout].isUsed = true
         assigned &+= 1
         return .assigned(
             Assigned(
-                fid: FileID(volume: slot.volume, key: key, cookie: cookies.next()),
-                count: request.count, target: slot.targets[choice],
+                fid: FileID(volume: volume, key: key, cookie: cookies.next()),
+                count: request.count, target: target,
                 needsKeys: keys.startRefill(),
                 needsVolumes: topology.layouts[layout].wantsRoom))
     }

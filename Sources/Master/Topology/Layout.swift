@@ -5,7 +5,9 @@ import Wire
 typealias ServerKey = Int
 
 /// Where the file of an assign is to be sent.
-struct AssignTarget: Sendable {
+///
+/// A class, so that handing it out with every assign counts one reference, not three.
+final class AssignTarget: Sendable {
     let server: ServerKey
     let url: String
     let publicURL: String
@@ -43,7 +45,7 @@ struct WritableSlot {
 struct AssignRun {
     let volume: VolumeID
     /// How many more.
-    var files = 255
+    var files: Int64 = 256
     /// Bytes that they may have together, by the average of the volume.
     var bytes: Int64 = 16 << 20
 }
@@ -116,12 +118,9 @@ struct Layout {
         let second = Int(random.next(upperBound: UInt64(slots.count)))
         let choice = slots[first].remaining >= slots[second].remaining ? first : second
         guard let server = slots[choice].targets.first?.server else { return choice }
-        if var run = runs[server], run.files > 0, run.bytes > 0,
+        if let run = runs[server], run.files > 0, run.bytes > 0,
             let position = positions[run.volume], !slots[position].isCrowded
         {
-            run.files -= 1
-            run.bytes -= slots[position].averageFile
-            runs[server] = run
             return position
         }
         // servers that left are forgotten with the rest: a run may end early
@@ -150,6 +149,12 @@ struct Layout {
         let (rest, underflow) = slots[position].remaining
             .subtractingReportingOverflow(overflow ? .max : sum)
         slots[position].remaining = underflow ? .min : rest
+        guard let server = slots[position].targets.first?.server,
+            var run = runs[server], run.volume == slots[position].volume
+        else { return }
+        run.files = run.files.subtractingReportingOverflow(Int64(clamping: count)).partialValue
+        run.bytes = overflow ? 0 : run.bytes.subtractingReportingOverflow(sum).partialValue
+        runs[server] = run
     }
 }
 

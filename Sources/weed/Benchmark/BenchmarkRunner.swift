@@ -46,7 +46,7 @@ struct BenchmarkRunner {
         } catch {
             throw CommandFailure(
                 "the master at \(plan.master.authority) does not answer: \(error); start one with "
-                    + "`weed server -dir=./data` or name another with -master=<host:port>")
+                    + "`weed server -ip=127.0.0.1` or name another with -master=<host:port>")
         }
     }
 

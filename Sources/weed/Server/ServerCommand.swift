@@ -7,7 +7,7 @@ struct ServerCommand: ParsableCommand {
         commandName: "server",
         abstract: "Start a blob store on this machine: master and volume server in one process.",
         discussion: """
-            weed server -dir=./data        then: curl -F file=@photo.jpg http://localhost:9333/submit
+            weed server -dir=./data -ip=127.0.0.1
 
             The first SIGTERM or SIGINT stops it gracefully, a second one at once.
             """)
