@@ -80,13 +80,19 @@ let package = Package(
         tests("PlatformTests", ["Platform", "TestSupport"]),
         tests("ModelTests", ["Model"]),
         tests("WireTests", ["Wire", "Model"]),
-        tests("NeedlesTests", ["Needles", "LMDB", "Platform", "Model", "TestSupport", nioCore, logging]),
         tests(
-            "HTTPServerTests", ["HTTPServer", "TestSupport", nioCore, nioPosix, nioEmbedded, logging]),
+            "NeedlesTests",
+            ["Needles", "LMDB", "Platform", "Model", "TestSupport", nioCore, logging]),
+        tests(
+            "HTTPServerTests",
+            ["HTTPServer", "TestSupport", nioCore, nioPosix, nioEmbedded, logging]),
         tests("RaftLogTests", ["RaftLog", "LMDB", "TestSupport"]),
         tests(
             "MasterTests",
-            ["Master", "HTTPServer", "Wire", "Model", "RaftLog", "TestSupport", nioCore, nioPosix, logging]),
+            [
+                "Master", "HTTPServer", "Wire", "Model", "RaftLog", "TestSupport", nioCore,
+                nioPosix, logging,
+            ]),
         tests(
             "VolumeTests",
             [

@@ -29,7 +29,6 @@ let package = Package(
         .target(
             name: "CPosix",
             cSettings: [.unsafeFlags(["-fsanitize=fuzzer-no-link,address", "-O2"])]),
-        .target(name: "CFuzzer"),
         library("LMDB", ["CLMDB"]),
         library("Platform", ["CPosix"]),
         library("Model", []),
@@ -45,10 +44,10 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "CFuzzer", "Needles", "Model", "HTTPServer", "Volume", "Platform", nioCore, logging,
+                "Needles", "Model", "HTTPServer", "Volume", "Platform", nioCore, logging,
             ],
             swiftSettings: checked,
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -28,6 +28,8 @@ extension JSONWriter {
             $0.field("Version", volume.version)
             $0.field("ReadOnly", volume.isReadOnly)
             $0.field("ReadOnlyCanDelete", volume.readOnlyCanDelete)
+            // beyond the original's keys, and only when there is something to say
+            if let reason = volume.readOnlyReason { $0.field("ReadOnlyReason", reason) }
         }
     }
 }

@@ -68,7 +68,8 @@ enum EngineTargets {
         box.reopen(volume)
     }
 
-    /// A sound volume, then damage: `count, (kind, key, size) …, (offset, offset, xor) …`. What is read must be what was
+    /// A sound volume, then damage: `count, (kind, key, size) …, (offset, offset, xor) …`. What is
+    /// read must be what was
     /// once written under that key.
     static func volume(_ input: ByteInput) {
         var input = input

@@ -1,36 +1,50 @@
-import CFuzzer
 import Glibc
 
-/// One thing to fuzz: takes any bytes, must neither crash nor hang, nor break what it promises.
+/// One thing to fuzz.
+///
+/// Takes any bytes, must neither crash nor hang, nor break what it promises.
 struct FuzzTarget: Sendable {
     let name: String
     let run: @Sendable (ByteInput) -> Void
 }
 
-/// Set once before the fuzzer starts, read by it only.
-nonisolated(unsafe) private var chosen: FuzzTarget?
-
-/// libFuzzer over one parser: `FUZZ_TARGET=needle Fuzz CORPUS -max_total_time=30`.
-@main struct Fuzz {
+/// Every target, and the one that `FUZZ_TARGET` names.
+enum Fuzz {
     static let targets =
         EngineTargets.all + IndexTargets.all + HTTPTargets.all + UploadTargets.all
 
-    static func main() {
+    static let chosen: FuzzTarget? = {
         let wanted = getenv("FUZZ_TARGET").map { String(cString: $0) } ?? ""
-        guard let target = targets.first(where: { $0.name == wanted }) else {
-            print(targets.map(\.name).joined(separator: "\n"))
-            exit(wanted.isEmpty ? 0 : 2)
-        }
-        chosen = target
-        var count = CommandLine.argc
-        var arguments = Optional(CommandLine.unsafeArgv)
-        exit(
-            LLVMFuzzerRunDriver(&count, &arguments) { bytes, length in
-                let input = UnsafeBufferPointer(start: bytes, count: length)
-                chosen?.run(ByteInput(Array(input)))
-                return 0
-            })
+        return targets.first { $0.name == wanted }
+    }()
+}
+
+/// The entry point: SwiftPM renames `main` in debug builds, so that libFuzzer's own is not used.
+@_cdecl("Fuzz_main")
+public func fuzzMain(
+    _ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+) -> CInt {
+    guard Fuzz.chosen != nil else {
+        print(Fuzz.targets.map(\.name).joined(separator: "\n"))
+        return getenv("FUZZ_TARGET") == nil ? 0 : 2
     }
+    var count = count
+    var arguments = arguments
+    return runDriver(&count, &arguments, testOneInput)
+}
+
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runDriver(
+    _ count: UnsafeMutablePointer<CInt>,
+    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
+    _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
+) -> CInt
+
+/// What libFuzzer calls with one input after the other.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    Fuzz.chosen?.run(ByteInput(Array(UnsafeBufferPointer(start: bytes, count: count))))
+    return 0
 }
 
 /// The bytes of one run, taken from the front.

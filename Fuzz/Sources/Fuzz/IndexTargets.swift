@@ -1,6 +1,7 @@
 import Model
 import NIOCore
 import Platform
+import Synchronization
 
 @testable import Needles
 

@@ -99,13 +99,12 @@ final class MemoryFile: DiskFile {
     func copy(
         from source: any DiskFile, at sourceOffset: UInt64, to offset: UInt64, length: UInt64
     ) throws(DiskError) {
-        var piece = [UInt8](repeating: 0, count: Int(length))
-        var count = 0
-        try piece.withUnsafeMutableBytes { (buffer) throws(DiskError) in
-            count = try source.read(into: buffer, at: sourceOffset)
+        let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(length), alignment: 16)
+        defer { piece.deallocate() }
+        guard try source.read(into: piece, at: sourceOffset) == piece.count else {
+            throw DiskError(call: "copy", path: path, code: EIO)
         }
-        guard count == piece.count else { throw DiskError(call: "copy", path: path, code: EIO) }
-        try write(piece.span.bytes, at: offset)
+        try write(UnsafeRawBufferPointer(piece).bytes, at: offset)
     }
 
     func duplicateDescriptor() throws(DiskError) -> CInt {
