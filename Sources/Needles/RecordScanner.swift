@@ -162,7 +162,7 @@ struct RecordScanner {
             // a checksum that is right needs no possible time; a clock may have been wrong once
             let isProven = record.seal == .own && record.header.size > 0
             guard isProven || record.appendedAt <= until,
-                record.appendedAt >= RecordScanner.earliestTime, !rejects(record)
+                record.appendedAt >= RecordScanner.earliestTime, !rejects(record, since: since)
             else { return nil }
             return record.appendedAt >= since ? record : nil
         }
@@ -224,8 +224,14 @@ struct RecordScanner {
     }
 
     /// Whether a record is to be passed over because a power cut left only parts of it.
-    private mutating func rejects(_ record: ScannedRecord) -> Bool {
-        guard rejectsBrokenSeals, record.isTorn else { return false }
+    ///
+    /// Behind damage times rise: one that is too early only because its last bytes are zeros was
+    /// cut, and the seal behind it with it, which can leave what the original has there.
+    private mutating func rejects(_ record: ScannedRecord, since: UInt64 = 0) -> Bool {
+        let time = record.appendedAt
+        let lost = UInt64(8 * (time.trailingZeroBitCount / 8))
+        let isCut = time < since && record.seal == .foreign && time | ((1 << lost) - 1) >= since
+        guard rejectsBrokenSeals, record.isTorn || isCut else { return false }
         if torn.count < RecordScanner.rememberedTornRecords { torn.append(record.offset) }
         return true
     }

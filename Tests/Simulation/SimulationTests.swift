@@ -56,7 +56,7 @@ import Testing
 
     /// Seeds that found something once: torn headers taken for whole records, bytes of a failed
     /// batch that came back, a rename that a kill had left unsynced.
-    @Test(arguments: [11, 13, 17, 106, 113, 334, 566, 603, 1041, 1139, 1585, 1661])
+    @Test(arguments: [11, 13, 17, 106, 113, 334, 566, 603, 1041, 1139, 1585, 1661, 10728, 31671])
     func seedsThatFailedOnceHold(_ seed: UInt64) throws {
         try World(seed: seed).run()
     }

@@ -23,6 +23,8 @@ extension World {
             if case .write(_, _, spooled: true, _) = self { true } else { false }
         }
 
+        var text: String { outcome.map { "\($0.size) bytes of \($0.seed)" } ?? "delete" }
+
         /// What the needle is afterwards.
         var outcome: Version? {
             if case .write(_, let version, _, _) = self { version } else { nil }
@@ -279,9 +281,7 @@ extension World {
         }
         for (step, answer) in zip(steps, answers) {
             count(step)
-            tell(
-                "\(step.key): \(step.outcome.map { "\($0.size) bytes \($0.seed)" } ?? "delete") -> \(answer.map { "\($0)" } ?? "-")"
-            )
+            tell("\(step.key): \(step.text) -> \(answer.map { "\($0)" } ?? "no answer")")
             switch answer {
             case .success?:
                 coverage.acknowledged += 1

@@ -107,6 +107,6 @@ import Wire
                 + #""ReplicaPlacement":{"node":2,"rack":1},"Ttl":{"Count":3,"Unit":1},"Size":100,"#
                 + #""DeletedByteCount":9,"ModifiedAtSecond":1400000000,"Id":7,"DiskId":0,"#
                 + #""CompactRevision":2,"FileCount":4,"DeleteCount":1,"Version":3,"ReadOnly":true,"#
-                + #""ReadOnlyCanDelete":false}"#)
+                + #""ReadOnlyCanDelete":false,"ReadOnlyReason":"full"}"#)
     }
 }

@@ -68,9 +68,10 @@ enum EngineTargets {
         box.reopen(volume)
     }
 
-    /// A sound volume, then damage: `count, (kind, key, size) …, (offset, offset, xor) …`. What is
-    /// read must be what was
-    /// once written under that key.
+    /// A sound volume that is damaged afterwards.
+    ///
+    /// Input: `count, (kind, key, size) …, closed, (offset, offset, xor) …`. What is read must have been
+    /// written under that key once.
     static func volume(_ input: ByteInput) {
         var input = input
         let box = Box(MemoryDisk())
@@ -80,7 +81,9 @@ enum EngineTargets {
             let kind = input.byte()
             let key = NeedleKey(input.byte() % 8) + 1
             let size = Int(input.byte())
-            let bytes = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ number &* 7 + Int(key)) }
+            let bytes = (0..<size).map {
+                UInt8(truncatingIfNeeded: $0 &* 31 &+ number &* 7 + Int(key))
+            }
             if kind % 5 == 0 {
                 volume.drop(key)
             } else {
@@ -103,11 +106,13 @@ enum EngineTargets {
         guard let damaged = box.open() else { return }
         volume = damaged
         for (key, entry) in volume.entries where !entry.isDeleted {
-            guard let needle = try? volume.read(key, cookie: 0xc0ffee), case .bytes(let found) = needle.body,
+            guard let needle = try? volume.read(key, cookie: 0xc0ffee),
+                case .bytes(let found) = needle.body,
                 let known = versions[key]
             else { continue }
             let bytes = Array(found.readableBytesView)
-            precondition(known.contains(bytes) || bytes.isEmpty, "needle \(key) has bytes never written")
+            precondition(
+                known.contains(bytes) || bytes.isEmpty, "needle \(key) has bytes never written")
         }
         volume.put(9, [9])
         try? volume.compact()

@@ -20,11 +20,10 @@ enum HTTPTargets {
         while true {
             let result = parser.parse(ByteBuffer(bytes: bytes[..<count]))
             pieces = "\(result)"
-            if case .incomplete = result, count < bytes.count {
-                count = min(count + step, bytes.count)
-            } else {
+            guard case .incomplete = result, count < bytes.count else {
                 break
             }
+            count = min(count + step, bytes.count)
         }
         if count == bytes.count {
             precondition(whole == pieces, "in pieces: \(pieces), whole: \(whole)")

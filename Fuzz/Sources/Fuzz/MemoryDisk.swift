@@ -62,7 +62,8 @@ final class MemoryFile: DiskFile {
             guard offset < UInt64(bytes.count) else { return 0 }
             let count = min(buffer.count, bytes.count - Int(offset))
             bytes.withUnsafeBytes {
-                buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)...].prefix(count)))
+                buffer.copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)...].prefix(count)))
             }
             return count
         }
@@ -89,7 +90,11 @@ final class MemoryFile: DiskFile {
     func truncate(to length: UInt64) throws(DiskError) {
         bytes.withLock { bytes in
             let missing = Int(length) - bytes.count
-            if missing > 0 { bytes += [UInt8](repeating: 0, count: missing) } else { bytes.removeLast(-missing) }
+            if missing > 0 {
+                bytes += [UInt8](repeating: 0, count: missing)
+            } else {
+                bytes.removeLast(-missing)
+            }
         }
     }
 

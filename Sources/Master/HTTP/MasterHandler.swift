@@ -20,8 +20,8 @@ struct MasterHandler: RequestHandler {
 
     func handle(_ request: HTTPRequest, _ exchange: Exchange) {
         let route = request.withPath { Route($0) }
-        if !whiteList.isEmpty, route.isGuarded, !whiteList.admits(exchange.remoteAddress) {
-            return Reply.empty(401).send(request, exchange)
+        if route.isGuarded, let refusal = refusal(of: exchange) {
+            return refusal.send(request, exchange)
         }
         if core.configuration.disableHTTP, !route.isAlwaysOn {
             return Reply.notFound.send(request, exchange)
@@ -41,6 +41,25 @@ struct MasterHandler: RequestHandler {
                 administer(route, parameters, request, exchange)
             }
         }
+    }
+
+    /// Why a client may not use the guarded paths; `nil` when it may.
+    ///
+    /// Without a white list only this machine may, unless everybody was let in on purpose.
+    private func refusal(of exchange: Exchange) -> Reply? {
+        if !whiteList.isEmpty {
+            return whiteList.admits(exchange.remoteAddress) ? nil : Reply.empty(401)
+        }
+        let configuration = core.configuration
+        if configuration.isInsecure || exchange.isFromLoopback
+            || exchange.remoteAddress == configuration.advertisedHost
+        {
+            return nil
+        }
+        return Reply.error(
+            401,
+            "\(exchange.remoteAddress) may not use this: start the master with -whiteList naming "
+                + "this client, or with -insecure, or ask from the master's own machine")
     }
 
     // MARK: Parameters

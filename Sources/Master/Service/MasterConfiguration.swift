@@ -25,8 +25,11 @@ public struct MasterConfiguration: Sendable {
     /// In this time a look-up miss is answered 503 and no volumes are made for layouts without one.
     /// It ends as soon as every server that was connected before has reported.
     public var warmUpSeconds = 15
-    /// Addresses and networks that may use the guarded paths; empty lets everyone.
+    /// Addresses and networks that may use the guarded paths; empty for the rule of ``isInsecure``.
     public var whiteList: [String] = []
+    /// Whether everybody may use the guarded paths when there is no white list. Otherwise only this
+    /// machine may.
+    public var isInsecure = false
     /// Answers only status pages and health checks.
     public var disableHTTP = false
     /// What `Version` fields say.

@@ -103,6 +103,7 @@ extension MasterConfiguration {
         defaultReplication = server.defaultReplication
         garbageThreshold = server.garbageThreshold
         whiteList = server.whiteList
+        isInsecure = server.isInsecure
         disableHTTP = server.isHTTPDisabled
         version = Version.text
     }
