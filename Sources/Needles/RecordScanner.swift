@@ -228,10 +228,11 @@ struct RecordScanner {
     /// Behind damage times rise: one that is too early only because its last bytes are zeros was
     /// cut, and the seal behind it with it, which can leave what the original has there.
     private mutating func rejects(_ record: ScannedRecord, since: UInt64 = 0) -> Bool {
+        guard rejectsBrokenSeals else { return false }
         let time = record.appendedAt
         let lost = UInt64(8 * (time.trailingZeroBitCount / 8))
-        let isCut = time < since && record.seal == .foreign && time | ((1 << lost) - 1) >= since
-        guard rejectsBrokenSeals, record.isTorn || isCut else { return false }
+        let isCut = time < since && record.seal == .foreign && time | ((1 << lost) &- 1) >= since
+        guard record.isTorn || isCut else { return false }
         if torn.count < RecordScanner.rememberedTornRecords { torn.append(record.offset) }
         return true
     }
@@ -266,32 +267,40 @@ struct RecordScanner {
         let fields = RecordHeader.length + Int(header.size) - headLength - Int(dataLength)
         let covered = fields + Record.footerLength(data.version)
         let place = offset + UInt64(headLength) + dataLength
-        let padding = min(
-            UInt64(Record.padding(size: header.size, version: data.version)),
-            end - place - UInt64(covered))
-        guard let index = try load(place, covered + Int(padding)),
-            let part = buffer.getSlice(at: index, length: covered),
+        let room = end - place - UInt64(covered)
+        var padding = Int(
+            min(UInt64(Record.padding(size: header.size, version: data.version)), room))
+        var found = try load(place, covered + padding)
+        if found == nil {
+            // a last record that lacks padding: the file ends before the scan does
+            padding = 0
+            found = try load(place, covered)
+        }
+        guard let index = found, let part = buffer.getSlice(at: index, length: covered),
             let checksum = buffer.getInteger(at: index + fields, as: UInt32.self)
         else { return nil }
         crc = CRC32C.checksum(part.readableBytesSpan, continuing: crc)
         let time =
             data.version == 3 ? buffer.getInteger(at: index + fields + 4, as: UInt64.self) ?? 0 : 0
-        let found = buffer.getSlice(at: index + covered, length: Int(padding)) ?? ByteBuffer()
-        let own = Record.seal(crc: crc, isDelete: false)
-        let ownDelete = Record.seal(crc: crc, isDelete: true)
-        let isDelete = header.size == 0 && found == RecordScanner.padding(ownDelete, padding)
-        let isOwn = found == RecordScanner.padding(own, padding) || isDelete
-        let isForeign = found == RecordScanner.padding(header.size, padding)
+        let rest = index + covered
+        let isDelete =
+            header.size == 0
+            && hasPadding(Record.seal(crc: crc, isDelete: true), at: rest, padding)
+        let isOwn =
+            isDelete || hasPadding(Record.seal(crc: crc, isDelete: false), at: rest, padding)
+        let isForeign = !isOwn && hasPadding(header.size, at: rest, padding)
         return Footer(
             checksum: checksum, time: time, seal: isOwn ? .own : isForeign ? .foreign : .broken,
             isDelete: isDelete)
     }
 
-    /// A word and zeros, as far as the padding has room.
-    private static func padding(_ word: UInt32, _ count: UInt64) -> ByteBuffer {
-        var bytes = ByteBuffer()
-        bytes.writeMultipleIntegers(word, UInt32(0))
-        return bytes.getSlice(at: 0, length: Int(count)) ?? ByteBuffer()
+    /// Whether the padding at `index` is a word and zeros, as far as it has room.
+    private func hasPadding(_ word: UInt32, at index: Int, _ count: Int) -> Bool {
+        for i in 0..<count {
+            let expected = i < 4 ? UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * i)) : 0
+            guard buffer.getInteger(at: index + i, as: UInt8.self) == expected else { return false }
+        }
+        return true
     }
 
     /// Where the data of a record lies, if its data size fits the size field; `nil` if not.

@@ -164,7 +164,8 @@ import Testing
             #expect(answer.status == 500)
             #expect(
                 answer.text
-                    == #"{"error":"writable replication locations [1] is less than volume 3 replication copy count [2]"}"#
+                    == #"{"error":"writable replication locations [1] is less than "#
+                    + #"volume 3 replication copy count [2]"}"#
             )
             #expect(try await server.send("GET", "/3,01637037d6").status == 404)
             #expect(try await server.post("/3,01637037d6?type=replicate", [1]).status == 201)

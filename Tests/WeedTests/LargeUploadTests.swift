@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -28,7 +29,7 @@ extension BlackBox {
                 let fid = assigned.split(separator: "\"").dropFirst(3).first.map(String.init)
                 guard let fid else { return ["no file id in \(assigned)"] }
                 let data = seed.bytes(size)
-                let piece = Int.random(in: 1000...150_000, using: &seed)
+                let piece = Int.random(in: 4000...60_000, using: &seed)
                 let what = "\(size) bytes, \(form.rawValue), in pieces of \(piece)"
                 do {
                     let status = try send(data, to: fid, form, piece, server.volumePort)
@@ -42,6 +43,9 @@ extension BlackBox {
             if server.stop() != .code(0) { faults.append("no clean stop: \(server.logExcerpt)") }
             return faults
         }
+
+        /// Bytes sent piece by piece.
+        private static let slowBytes = 600 << 10
 
         private static func send(
             _ data: [UInt8], to fid: String, _ form: Form, _ piece: Int, _ port: Int
@@ -57,6 +61,8 @@ extension BlackBox {
             try connection.send(
                 "POST /\(fid) HTTP/1.1\r\nHost: x\r\nContent-Type: \(type)\r\n\(length)\r\n\r\n")
             for start in stride(from: 0, to: body.count, by: piece) {
+                // Apart at first: every fill of the server's buffers comes up, not only full ones.
+                if start < slowBytes { usleep(500) }
                 let part = Array(body[start..<min(start + piece, body.count)])
                 guard form == .chunked else {
                     try connection.send(part)

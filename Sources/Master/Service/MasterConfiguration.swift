@@ -27,8 +27,9 @@ public struct MasterConfiguration: Sendable {
     public var warmUpSeconds = 15
     /// Addresses and networks that may use the guarded paths; empty for the rule of ``isInsecure``.
     public var whiteList: [String] = []
-    /// Whether everybody may use the guarded paths when there is no white list. Otherwise only this
-    /// machine may.
+    /// Whether everybody may use the guarded paths when there is no white list.
+    ///
+    /// Otherwise only this machine may.
     public var isInsecure = false
     /// Answers only status pages and health checks.
     public var disableHTTP = false
