@@ -87,6 +87,26 @@ public struct HTTPRequest: Sendable {
         withHeader(name) { $0 != nil }
     }
 
+    /// Whether a header's name begins with `prefix`, given in lower case.
+    ///
+    /// Allocates nothing.
+    public func hasHeader(prefix: StaticString) -> Bool {
+        let bytes = head.readableBytesUInt8Span
+        var lines = HeaderLines(headersRange)
+        while let line = lines.next(bytes) {
+            guard line.name.count >= prefix.utf8CodeUnitCount else { continue }
+            let isEqual = prefix.withUTF8Buffer { wanted in
+                for index in wanted.indices {
+                    guard unsafe bytes[line.name.lowerBound + index] | 0x20 == wanted[index] | 0x20
+                    else { return false }
+                }
+                return true
+            }
+            if isEqual { return true }
+        }
+        return false
+    }
+
     /// Every header in order of arrival, names as sent.
     public var headers: [(name: String, value: String)] {
         let bytes = head.readableBytesUInt8Span

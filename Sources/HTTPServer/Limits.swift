@@ -41,7 +41,7 @@ public struct Limits: Sendable {
     /// Bytes of a body that are copied behind the head, so that both leave in one write.
     static let joinedBytes = 32 << 10
     /// Bytes handed to the socket at once from a larger body.
-    static let segmentBytes = 512 << 10
+    static let segmentBytes = 4 << 20
     /// How long a connection is kept after its last answer for the client to read it.
     static let lingerTimeout = TimeAmount.seconds(2)
 

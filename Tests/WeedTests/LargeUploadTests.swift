@@ -28,6 +28,7 @@ extension BlackBox {
                 let assigned = try master.get("/dir/assign").text
                 let fid = assigned.split(separator: "\"").dropFirst(3).first.map(String.init)
                 guard let fid else { return ["no file id in \(assigned)"] }
+                if faults.count >= faultLimit { break }
                 let data = seed.bytes(size)
                 let piece = Int.random(in: 4000...60_000, using: &seed)
                 let what = "\(size) bytes, \(form.rawValue), in pieces of \(piece)"
@@ -44,6 +45,8 @@ extension BlackBox {
             return faults
         }
 
+        /// Faults after which it is not worth waiting for more.
+        private static let faultLimit = 3
         /// Bytes sent piece by piece.
         private static let slowBytes = 600 << 10
 
