@@ -78,23 +78,28 @@ import Wire
         var system = SystemRandomNumberGenerator()
         let seed = system.next()
         var random = SeededGenerator(seed: seed)
-        let memory = MemoryState()
+        var memory = MemoryState()
         let server = FakeServer("127.0.0.1:8080", slots: ["": 8])
         var given: [ClosedRange<NeedleKey>] = []
-        var reported: NeedleKey = 0
+        var largest: NeedleKey = 0
         for life in 0..<20 {
             let core = try await makeCore(state: memory) { $0.warmUpSeconds = 0 }
             _ = try await core.report(server.report, from: server)
+            // The largest key of which the master has said that it knows.
+            var reported = largest
             for step in 0..<Int.random(in: 1...60, using: &random) {
                 let place = "seed \(seed), life \(life), step \(step)"
                 switch Int.random(in: 0..<10, using: &random) {
                 case 0 where server.report.volumes.first?.id == 1:
                     // A client wrote a key of its own choice.
-                    reported = max(reported, given.last?.upperBound ?? 0)
-                    reported += .random(in: 0...30_000, using: &random)
-                    let key = reported
+                    largest = max(largest, given.last?.upperBound ?? 0)
+                    largest += .random(in: 0...30_000, using: &random)
+                    let key = largest
                     server.change(1) { $0.maxKey = key }
-                    _ = try await core.report(server.report, from: server)
+                    // After a failed commit the report is refused, as assigns for lack of keys are.
+                    if (try? await core.report(server.report, from: server)) != nil {
+                        reported = largest
+                    }
                 case 1 where step > 10:
                     memory.failNext(Bool.random(using: &random) ? .before : .after)
                 default:
@@ -106,7 +111,7 @@ import Wire
                     given.append(keys)
                 }
             }
-            memory.failNext(.none)
+            memory = memory.afterCrash()
         }
         #expect(given.count > 100, "seed \(seed)")
     }

@@ -16,9 +16,14 @@ final class MemoryState: DurableState {
     enum Fault { case none, before, after }
     struct Failure: Error {}
 
-    private let kept = Mutex(KeptState())
+    private let kept: Mutex<KeptState>
     private let fault = Mutex(Fault.none)
     private let commits = Mutex(0)
+
+    init(keeping kept: KeptState = KeptState()) { self.kept = Mutex(kept) }
+
+    /// What a crash leaves: what the old life still writes does not reach it.
+    func afterCrash() -> MemoryState { MemoryState(keeping: kept.withLock { $0 }) }
 
     var commitCount: Int { commits.withLock { $0 } }
 
