@@ -80,31 +80,46 @@ struct CommitBatch {
             }
         }
         let now = nextTime()
-        let record = try Record.encode(
-            (write.key, write.cookie), write.content, checksum: write.checksum,
-            version: data.version, volumeTTL: data.superBlock.ttl, now: now)
         let offset = position
-        let length = data.length(size: record.size)
-        guard offset + length <= IndexEntry.largestOffset else {
-            throw .volumeFull(volume.id, size: offset)
-        }
+        let size: UInt32
         switch write.content.body {
-        case .bytes(var bytes):
-            buffer.reserveCapacity(minimumWritableBytes: Int(length))
-            buffer.writeImmutableBuffer(record.head)
-            buffer.writeBuffer(&bytes)
-            buffer.writeImmutableBuffer(record.tail)
-        case .spool(let spool):
-            append(record, spool, offset)
-            if let failure { throw failure }
+        case .bytes: size = try stage(write, offset, now)
+        case .spool(let spool): size = try append(write, spool, offset, now)
         }
+        let length = data.length(size: size)
         mustSync = mustSync || write.forceSync
         count(write.key, old?.entry, offset, length, isDelete: false, now)
         staged[write.key] = Staged(
-            entry: IndexEntry(offset: offset, size: record.size), cookie: write.cookie)
+            entry: IndexEntry(offset: offset, size: size), cookie: write.cookie)
         let receipt = WriteReceipt(
-            recordSize: record.size, checksum: write.checksum, isUnchanged: false)
+            recordSize: size, checksum: write.checksum, isUnchanged: false)
         answers.append { write.completion($0.map { .failure($0) } ?? .success(receipt)) }
+    }
+
+    /// Adds a record to the buffer.
+    /// - Returns: its size field S.
+    private mutating func stage(
+        _ write: Operation.Write, _ offset: UInt64, _ now: UInt64
+    ) throws(NeedleError) -> UInt32 {
+        let before = buffer.writerIndex
+        buffer.reserveCapacity(minimumWritableBytes: Int(write.content.body.length) + 256)
+        let size = try Record.encode(
+            (write.key, write.cookie), write.content, checksum: write.checksum,
+            version: data.version, volumeTTL: data.superBlock.ttl, now: now, into: &buffer
+        ).size
+        do throws(NeedleError) {
+            try checkRoom(offset, data.length(size: size))
+        } catch {
+            buffer.moveWriterIndex(to: before)
+            throw error
+        }
+        return size
+    }
+
+    private func checkRoom(_ offset: UInt64, _ length: UInt64) throws(NeedleError) {
+        guard offset + length <= IndexEntry.largestOffset else {
+            throw .volumeFull(volume.id, size: offset)
+        }
     }
 
     private mutating func stage(_ delete: Operation.Delete) throws(NeedleError) {
@@ -120,9 +135,7 @@ struct CommitBatch {
         let now = nextTime()
         let offset = position
         let length = data.length(size: 0)
-        guard offset + length <= IndexEntry.largestOffset else {
-            throw .volumeFull(volume.id, size: offset)
-        }
+        try checkRoom(offset, length)
         Record.encodeDelete(
             key: delete.key, cookie: delete.cookie, version: data.version, now: now, into: &buffer)
         count(delete.key, old.entry, offset, length, isDelete: true, now)
@@ -191,21 +204,31 @@ struct CommitBatch {
     }
 
     /// Writes a record whose data lies in a spool, after what is buffered.
-    private mutating func append(_ record: EncodedRecord, _ spool: Spool, _ offset: UInt64) {
+    /// - Returns: its size field S.
+    private mutating func append(
+        _ write: Operation.Write, _ spool: Spool, _ offset: UInt64, _ now: UInt64
+    ) throws(NeedleError) -> UInt32 {
+        var record = ByteBuffer()
+        let (size, headLength) = try Record.encode(
+            (write.key, write.cookie), write.content, checksum: write.checksum,
+            version: data.version, volumeTTL: data.superBlock.ttl, now: now, into: &record)
+        let length = data.length(size: size)
+        try checkRoom(offset, length)
         flush()
-        guard failure == nil else { return }
+        if let failure { throw failure }
+        let bytes = record.readableBytesSpan
+        let dataStart = offset + UInt64(headLength)
         do throws(DiskError) {
-            let dataStart = offset + UInt64(record.head.readableBytes)
-            try data.file.reserve(
-                at: offset, length: data.length(size: record.size))
-            try data.file.write(record.head.readableBytesSpan, at: offset)
-            try data.file.copy(
-                from: spool.file, at: 0, to: dataStart, length: spool.length)
-            try data.file.write(record.tail.readableBytesSpan, at: dataStart + spool.length)
-            bufferStart = offset + data.length(size: record.size)
+            try data.file.reserve(at: offset, length: length)
+            try data.file.write(bytes.extracting(0..<headLength), at: offset)
+            try data.file.copy(from: spool.file, at: 0, to: dataStart, length: spool.length)
+            try data.file.write(
+                bytes.extracting(headLength..<bytes.byteCount), at: dataStart + spool.length)
+            bufferStart = offset + length
         } catch {
-            fail(error)
+            throw fail(error)
         }
+        return size
     }
 
     private mutating func flush() {
@@ -221,8 +244,11 @@ struct CommitBatch {
 
     /// After a failed write: the file is cut back to where the batch began, and nothing of it
     /// happened.
-    private mutating func fail(_ error: DiskError) {
-        failure = NeedleError(error)
+    @discardableResult
+    private mutating func fail(_ error: DiskError) -> NeedleError {
+        let reason = NeedleError(error)
+        failure = reason
+        data.runway.forget()
         do throws(DiskError) {
             try data.file.truncate(to: start)
             // else a power cut could bring the cut bytes back between those of the next batch
@@ -234,6 +260,7 @@ struct CommitBatch {
         if !error.isNoSpace {
             volume.becomeReadOnly("writing failed (\(error)); restart after checking the disk")
         }
+        return reason
     }
 
     /// Writes, syncs, publishes, answers.
@@ -241,6 +268,9 @@ struct CommitBatch {
         flush()
         let isChanged = position > start
         if failure == nil, isChanged && mustSync || forcesEarlier {
+            if isChanged {
+                data.runway.extend(data.file, group: start..<position, volume.environment.runway)
+            }
             do throws(DiskError) {
                 try data.file.sync()
             } catch {

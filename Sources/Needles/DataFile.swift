@@ -14,6 +14,8 @@ final class DataFile: Sendable {
     let volume: VolumeID
     let file: any DiskFile
     let superBlock: SuperBlock
+    /// Zeros behind the last record.
+    let runway = Runway()
     private let verified = Mutex<[UInt64: UInt32]>([:])
 
     init(volume: VolumeID, file: any DiskFile, superBlock: SuperBlock) {
@@ -77,6 +79,19 @@ final class DataFile: Sendable {
     /// The header of a record; `nil` past the end of the file.
     func header(at offset: UInt64) throws(NeedleError) -> RecordHeader? {
         RecordHeader(try readBuffer(file, at: offset, count: RecordHeader.length), at: 0)
+    }
+
+    /// Whether there are only zeros between two offsets.
+    func isZero(from start: UInt64, to end: UInt64) throws(NeedleError) -> Bool {
+        var position = start
+        while position < end {
+            let count = Int(min(64 << 10, end - position))
+            let piece = try readBuffer(file, at: position, count: count)
+            guard piece.readableBytes > 0 else { return true }
+            guard piece.readableBytesView.allSatisfy({ $0 == 0 }) else { return false }
+            position += UInt64(piece.readableBytes)
+        }
+        return true
     }
 
     /// Reads the fields of a large needle and verifies its data in pieces, once.

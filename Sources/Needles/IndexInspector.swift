@@ -137,6 +137,7 @@ public struct IndexInspector {
                 if record.offset < mark.watermark { try compare(record, &result) }
             case .damage(let reason):
                 let place = scanner.position
+                if try data.isZero(from: place, to: length) { return result }
                 let since = RecordScanner.earliestTime
                 let next = try scanner.resynchronise(since: since)
                 result.add(

@@ -10,6 +10,8 @@ struct OperationQueue {
 
     var operations: [Operation] = []
     var bytes = 0
+    /// Operations among them that may wait for the disk.
+    var heavyCount = 0
     /// A commit thread is working on this volume or about to.
     var isScheduled = false
     var isClosed = false
@@ -17,9 +19,10 @@ struct OperationQueue {
     /// Adds an operation if there is room.
     ///
     /// Exclusive ones always are accepted: the engine makes few of them.
-    mutating func append(_ operation: Operation) -> Bool {
+    mutating func append(_ operation: Operation, isLight: Bool) -> Bool {
         if case .exclusive = operation {
             operations.append(operation)
+            heavyCount += 1
             return true
         }
         guard !isClosed, operations.count < OperationQueue.maximumCount,
@@ -27,6 +30,7 @@ struct OperationQueue {
                 || operations.isEmpty
         else { return false }
         bytes += operation.bytesInMemory
+        if !isLight { heavyCount += 1 }
         operations.append(operation)
         return true
     }
@@ -34,6 +38,7 @@ struct OperationQueue {
     /// Takes everything that waits.
     mutating func takeAll() -> [Operation] {
         bytes = 0
+        heavyCount = 0
         let taken = operations
         operations = []
         operations.reserveCapacity(min(taken.count, 256))
@@ -48,13 +53,28 @@ enum Operation: Sendable {
     /// Runs with no write under way.
     case exclusive(@Sendable () -> Void)
 
-    struct Write: Sendable {
+    /// A class: operations are moved through arrays and batches, and one reference costs less than a
+    /// copy of every field.
+    final class Write: Sendable {
         let key: NeedleKey
         let cookie: UInt32
         let content: NeedleContent
         let checksum: UInt32
         let forceSync: Bool
         let completion: @Sendable (Result<WriteReceipt, NeedleError>) -> Void
+
+        init(
+            key: NeedleKey, cookie: UInt32, content: NeedleContent, checksum: UInt32,
+            forceSync: Bool,
+            completion: @escaping @Sendable (Result<WriteReceipt, NeedleError>) -> Void
+        ) {
+            self.key = key
+            self.cookie = cookie
+            self.content = content
+            self.checksum = checksum
+            self.forceSync = forceSync
+            self.completion = completion
+        }
     }
 
     struct Delete: Sendable {

@@ -2,62 +2,56 @@ internal import Model
 internal import NIOCore
 internal import Platform
 
-/// A record about to be appended: everything but the data itself.
-struct EncodedRecord {
-    /// Size field S.
-    let size: UInt32
-    /// CRC-32C of the data.
-    let checksum: UInt32
-    /// Bytes before the data: header and data size; the header alone when there is no data.
-    let head: ByteBuffer
-    /// Bytes after the data: flags, fields, checksum, time, padding.
-    let tail: ByteBuffer
-}
-
 extension Record {
-    /// Encodes a needle for a volume of `version`.
+    /// Appends the record of a needle to `buffer`, for a volume of `version`.
     ///
     /// Version 1 keeps only the bytes.
     ///
-    /// A body whose record would not fit the signed size field is refused.
+    /// Of a body in a spool the data is left out: it belongs at the returned place in `buffer`.
+    ///
+    /// A body whose record would not fit the signed size field is refused, and nothing is appended.
+    /// - Returns: the size field S, and the bytes of the record that precede the data.
     static func encode(
         _ header: (key: NeedleKey, cookie: UInt32), _ content: NeedleContent, checksum: UInt32,
-        version: UInt8, volumeTTL: TimeToLive, now: UInt64
-    ) throws(NeedleError) -> EncodedRecord {
+        version: UInt8, volumeTTL: TimeToLive, now: UInt64, into buffer: inout ByteBuffer
+    ) throws(NeedleError) -> (size: UInt32, headLength: Int) {
         let dataLength = content.body.length
-        guard dataLength <= largestSize else {
-            throw .invalid("a file of \(dataLength) bytes is more than a needle can hold")
-        }
-        var fields = ByteBuffer()
-        if version >= 2, dataLength > 0 {
-            put(fieldsOf: content, volumeTTL: volumeTTL, now: now, into: &fields)
-        }
-        let prefix: UInt64 = version >= 2 && dataLength > 0 ? 4 : 0
-        let size = prefix + dataLength + UInt64(fields.readableBytes)
+        guard dataLength <= largestSize else { throw tooLarge(dataLength) }
+        let start = buffer.writerIndex
+        let hasFields = version >= 2 && dataLength > 0
+        buffer.writeMultipleIntegers(header.cookie, header.key, UInt32(dataLength))
+        if hasFields { buffer.writeInteger(UInt32(dataLength)) }
+        let headLength = buffer.writerIndex - start
+        if case .bytes(let bytes) = content.body { buffer.writeImmutableBuffer(bytes) }
+        let fields = buffer.writerIndex
+        if hasFields { put(fieldsOf: content, volumeTTL: volumeTTL, now: now, into: &buffer) }
+        let around = headLength - RecordHeader.length + buffer.writerIndex - fields
+        let size = dataLength + UInt64(around)
         guard size <= largestSize else {
-            throw .invalid("a file of \(dataLength) bytes is more than a needle can hold")
+            buffer.moveWriterIndex(to: start)
+            throw tooLarge(dataLength)
         }
-        var head = ByteBuffer()
-        head.writeMultipleIntegers(header.cookie, header.key, UInt32(size))
-        if prefix > 0 { head.writeInteger(UInt32(dataLength)) }
+        buffer.setInteger(UInt32(size), at: start + RecordHeader.length - 4)
         put(
             footerFor: UInt32(size), checksum: checksum, version: version, now: now,
-            head: head, isDelete: false, into: &fields)
-        return EncodedRecord(size: UInt32(size), checksum: checksum, head: head, tail: fields)
+            head: start..<start + headLength, rest: fields, isDelete: false, into: &buffer)
+        return (UInt32(size), headLength)
     }
 
-    /// Writes the record of a delete.
+    private static func tooLarge(_ length: UInt64) -> NeedleError {
+        .invalid("a file of \(length) bytes is more than a needle can hold")
+    }
+
+    /// Appends the record of a delete.
     static func encodeDelete(
         key: NeedleKey, cookie: UInt32, version: UInt8, now: UInt64, into buffer: inout ByteBuffer
     ) {
-        var head = ByteBuffer()
-        head.writeMultipleIntegers(cookie, key, UInt32(0))
-        var tail = ByteBuffer()
+        let start = buffer.writerIndex
+        buffer.writeMultipleIntegers(cookie, key, UInt32(0))
         put(
-            footerFor: 0, checksum: 0, version: version, now: now, head: head, isDelete: true,
-            into: &tail)
-        buffer.writeImmutableBuffer(head)
-        buffer.writeImmutableBuffer(tail)
+            footerFor: 0, checksum: 0, version: version, now: now,
+            head: start..<buffer.writerIndex, rest: buffer.writerIndex, isDelete: true,
+            into: &buffer)
     }
 
     private static func put(
@@ -93,19 +87,25 @@ extension Record {
         }
     }
 
-    /// Checksum, append time and padding, behind the fields in `buffer`; `head` is what precedes
-    /// the data.
+    /// Checksum, append time and padding, behind the fields, which begin at `rest`; `head` is what
+    /// precedes the data.
     private static func put(
-        footerFor size: UInt32, checksum: UInt32, version: UInt8, now: UInt64, head: ByteBuffer,
-        isDelete: Bool, into buffer: inout ByteBuffer
+        footerFor size: UInt32, checksum: UInt32, version: UInt8, now: UInt64, head: Range<Int>,
+        rest: Int, isDelete: Bool, into buffer: inout ByteBuffer
     ) {
         buffer.writeInteger(checksum)
         if version == 3 { buffer.writeInteger(now) }
-        let crc = CRC32C.checksum(
-            buffer.readableBytesSpan, continuing: CRC32C.checksum(head.readableBytesSpan))
-        let seal = seal(crc: crc, isDelete: isDelete)
+        let seal = seal(crc: crc(buffer, head: head, rest: rest), isDelete: isDelete)
         for i in 0..<padding(size: size, version: version) {
             buffer.writeInteger(i < 4 ? UInt8(truncatingIfNeeded: seal >> UInt32(24 - 8 * i)) : 0)
         }
+    }
+
+    private static func crc(_ buffer: ByteBuffer, head: Range<Int>, rest: Int) -> UInt32 {
+        let written = buffer.readableBytesSpan
+        let base = buffer.readerIndex
+        let before = written.extracting(head.lowerBound - base..<head.upperBound - base)
+        let behind = written.extracting(rest - base..<written.byteCount)
+        return CRC32C.checksum(behind, continuing: CRC32C.checksum(before))
     }
 }

@@ -15,6 +15,8 @@ extension Recovery {
         var end: UInt64
         /// Why the walk ended before the file did.
         var tailReason = ""
+        /// Zeros at the end of the file: a runway, or what a power cut left of an append.
+        var zeros: UInt64 = 0
         /// Damage with whole records behind it.
         var damages: [String] = []
         /// Whether the walk began at the first record.
@@ -44,6 +46,10 @@ extension Recovery {
                 walk.end = record.end
             case .damage(let reason):
                 let place = scanner.position
+                if try data.isZero(from: place, to: length) {
+                    walk.zeros = length - place
+                    return walk
+                }
                 let since = isTail ? builder.counts.lastAppend : RecordScanner.earliestTime
                 guard let record = try scanner.resynchronise(since: since) else {
                     walk.tailReason = reason

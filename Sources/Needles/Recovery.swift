@@ -135,7 +135,7 @@ struct Recovery {
             generation.data, from: mark.watermark, to: length, hints: hints, into: &builder,
             isOwn: isOwn)
         if mark.watermark < length { try makeDurable(generation.data, walk) }
-        report.scannedBytes += length - min(mark.watermark, length)
+        report.scannedBytes += length - min(mark.watermark, length) - walk.zeros
         var state = Volume.State(
             generation: generation, end: walk.end, watermark: mark.watermark,
             counts: builder.counts, replication: generation.data.superBlock.replication,
@@ -196,13 +196,13 @@ struct Recovery {
         if let legacy, let end = try adopt(legacy, data, length, into: &builder) {
             report.notes.append("index built from \(legacy.rows) rows of .idx")
             walk = try self.walk(data, from: end, to: length, hints: LegacyHints(), into: &builder)
-            report.scannedBytes += length - end
+            report.scannedBytes += length - end - walk.zeros
         } else {
             builder = IndexBuilder(index: index, data: data, from: nil)
             let hints = try legacyHints(data)
             let first = data.superBlock.firstRecord
             walk = try self.walk(data, from: first, to: length, hints: hints, into: &builder)
-            report.scannedBytes += length - min(first, length)
+            report.scannedBytes += length - min(first, length) - walk.zeros
             if let legacy { try addLegacy(legacy, data, walk, length, into: &builder) }
             report.notes.append("index built from the data file")
             walk.isWholeFile = true
@@ -229,7 +229,7 @@ struct Recovery {
         if walk.end < length || !foreign.isEmpty {
             state.preparation = Volume.Preparation(fileLength: length, staleFiles: foreign)
         }
-        if walk.end < length {
+        if walk.end + walk.zeros < length {
             report.notes.append(
                 "\(length - walk.end) bytes behind the last whole needle, at offset \(walk.end): "
                     + "\(walk.tailReason); they are kept aside and cut off before the next write")

@@ -77,6 +77,17 @@ extension Volume {
         }
     }
 
+    /// Cuts off the zeros behind the last record.
+    ///
+    /// On the commit thread.
+    func giveBackRunway() throws(NeedleError) {
+        let (data, end, isFaulty) = state.withLock {
+            ($0.generation.data, $0.end, $0.readOnly?.isFault ?? false)
+        }
+        guard !isFaulty else { return }
+        try disk { () throws(DiskError) in try data.runway.giveBack(data.file, end: end) }
+    }
+
     /// Syncs what was written without a sync; after a failure the volume is read-only.
     func syncIfDirty() throws(NeedleError) {
         let (data, isDirty) = state.withLock { state in
@@ -119,6 +130,7 @@ extension Volume {
         let finished: Result<Void, NeedleError> = Result { () throws(NeedleError) in
             try exclusively { () throws(NeedleError) in
                 try self.syncIfDirty()
+                try self.giveBackRunway()
             }
             if state.withLock({ $0.end > $0.watermark }) { try checkpoint() }
         }

@@ -52,7 +52,7 @@ extension Volume {
     private func cutTail(
         _ data: DataFile, at end: UInt64, length: UInt64
     ) throws(NeedleError) {
-        if try !isZero(data, from: end, to: length) {
+        if try !data.isZero(from: end, to: length) {
             let path = paths.torn(at: end)
             try disk { () throws(DiskError) in
                 let copy = try environment.disk.open(path, .createOrTruncate)
@@ -66,20 +66,6 @@ extension Volume {
         }
         try disk { () throws(DiskError) in try data.file.truncate(to: end) }
         try sync(data)
-    }
-
-    private func isZero(
-        _ data: DataFile, from start: UInt64, to end: UInt64
-    ) throws(NeedleError) -> Bool {
-        var position = start
-        while position < end {
-            let piece = try readBuffer(
-                data.file, at: position, count: Int(min(1 << 20, end - position)))
-            guard piece.readableBytes > 0 else { return true }
-            guard piece.readableBytesView.allSatisfy({ $0 == 0 }) else { return false }
-            position += UInt64(piece.readableBytes)
-        }
-        return true
     }
 
     /// Appends marked records for empty files, and delete records for deletes, that only `.idx`
@@ -115,11 +101,9 @@ extension Volume {
                 Record.encodeDelete(
                     key: key, cookie: old.cookie, version: data.version, now: now, into: &buffer)
             } else {
-                let record = try Record.encode(
+                _ = try Record.encode(
                     (key, old.cookie), NeedleContent(body: .bytes(ByteBuffer())), checksum: 0,
-                    version: data.version, volumeTTL: .none, now: now)
-                buffer.writeImmutableBuffer(record.head)
-                buffer.writeImmutableBuffer(record.tail)
+                    version: data.version, volumeTTL: .none, now: now, into: &buffer)
                 changes[key] = IndexEntry(offset: offset, size: 0)
             }
             lastRecord = offset

@@ -46,13 +46,50 @@ extension Volume {
     }
 
     func enqueue(_ operation: Operation) {
+        let isLight = isLight(operation)
         let (accepted, schedule, isClosed) = queue.withLock { queue in
-            guard queue.append(operation) else { return (false, false, queue.isClosed) }
+            guard queue.append(operation, isLight: isLight) else {
+                return (false, false, queue.isClosed)
+            }
             defer { queue.isScheduled = true }
             return (true, !queue.isScheduled, false)
         }
         guard accepted else { return operation.fail(isClosed ? .closed(id) : .overloaded(id)) }
-        if schedule { environment.committers.submit { self.runCommits() } }
+        guard schedule else { return }
+        if isLight {
+            runLightCommits()
+        } else {
+            environment.committers.submit { self.runCommits() }
+        }
+    }
+
+    /// Whether an operation is no more than a copy into the system's memory: a small new needle that
+    /// no sync has to follow.
+    ///
+    /// The caller's thread does that sooner than it wakes another.
+    private func isLight(_ operation: Operation) -> Bool {
+        guard environment.sync != .always, case .write(let write) = operation, !write.forceSync,
+            case .bytes(let bytes) = write.content.body,
+            bytes.readableBytes <= Volume.lightBytes
+        else { return false }
+        return state.withLock { $0.preparation == nil && write.key > $0.counts.maxKey }
+    }
+
+    /// Commits on the caller's thread what is light, for a few rounds; the rest is the commit
+    /// threads'.
+    private func runLightCommits() {
+        for _ in 0..<Volume.lightRounds {
+            let operations = queue.withLock { queue -> [Operation]? in
+                guard queue.heavyCount == 0 else { return nil }
+                let taken = queue.takeAll()
+                if taken.isEmpty { queue.isScheduled = false }
+                return taken
+            }
+            guard let operations else { break }
+            guard !operations.isEmpty else { return }
+            commit(operations[...])
+        }
+        environment.committers.submit { self.runCommits() }
     }
 
     /// Runs `body` on the commit thread with no write under way, and waits for it.

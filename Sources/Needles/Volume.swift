@@ -25,6 +25,7 @@ struct VolumeEnvironment: Sendable {
     var logger: Logger
     /// Bytes a second that compaction may copy; 0 is no limit.
     var compactionBytesPerSecond: Int
+    var runway = Runway.Policy()
     /// Tells the store that something a master should know has changed.
     var onChange: @Sendable () -> Void
     /// Unix nanoseconds; a simulation has its own.
@@ -46,6 +47,12 @@ public final class Volume: Sendable {
     static let checkpointBytes: UInt64 = 128 << 20
     /// Needles outside the index at which writes are refused until it has caught up.
     static let maximumRecentEntries = 1 << 20
+
+    /// Bodies up to this size may be written on the caller's thread when no sync follows.
+    static let lightBytes = 64 << 10
+    /// Groups that a caller's thread commits, its own and what others queue meanwhile, before a
+    /// commit thread takes over.
+    static let lightRounds = 16
 
     /// A data file and the index that belongs to it.
     ///

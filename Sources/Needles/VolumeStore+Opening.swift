@@ -6,7 +6,7 @@ internal import Synchronization
 
 extension VolumeStore {
     /// What was found at the start, a line each.
-    public var startReport: [String] { state.withLock { $0.report } }
+    public var startReport: [String] { table.state.withLock { $0.report } }
 
     /// Finds the volumes of all directories and opens them, two at a time.
     func openAll() {
@@ -19,7 +19,7 @@ extension VolumeStore {
             }
         }
         for (number, name) in found {
-            state.withLock { state in
+            table.state.withLock { state in
                 if let other = state.slots[name.id] {
                     state.report.append(
                         """
@@ -31,13 +31,13 @@ extension VolumeStore {
                 }
             }
         }
-        let unopened = state.withLock { state in
+        let unopened = table.state.withLock { state in
             state.slots.values.compactMap { slot -> (Int, VolumeName)? in
                 if case .opening(let directory, let name) = slot { (directory, name) } else { nil }
             }
         }.sorted { $0.1.id < $1.1.id }
         let began = WallClock.nanoseconds
-        for (number, name) in unopened { run(opening: { [weak self] in self?.open(number, name) }) }
+        for (number, name) in unopened { run(opening: { self.open(number, name) }) }
         waitForOpening(since: began)
     }
 
@@ -46,7 +46,7 @@ extension VolumeStore {
         while WallClock.nanoseconds - began < limit, !openingVolumes.isEmpty { usleep(500) }
         let still = openingVolumes
         let seconds = Double((WallClock.nanoseconds - began) / 1_000_000) / 1000
-        state.withLock { state in
+        table.state.withLock { state in
             state.report.insert(
                 "opened \(state.slots.count - still.count) volumes in \(seconds) s", at: 0)
             if !still.isEmpty {
@@ -58,7 +58,7 @@ extension VolumeStore {
 
     /// Volumes whose index is being built.
     public var openingVolumes: [VolumeID] {
-        state.withLock { state in
+        table.state.withLock { state in
             state.slots.compactMap { if case .opening = $0.value { $0.key } else { nil } }
         }.sorted()
     }
@@ -86,7 +86,7 @@ extension VolumeStore {
             logger.error("\(report[0])")
         }
         let lines = report
-        let isClosed = state.withLock { state in
+        let isClosed = table.state.withLock { state in
             state.slots[name.id] = slot
             state.report.append(contentsOf: lines)
             return state.isClosed
@@ -184,13 +184,24 @@ extension Volume {
 
     /// Queues a checkpoint if anything is outside the index.
     func checkpointIfStale() {
-        let due = state.withLock { state in
-            guard !state.checkpointQueued, !state.isClosed, state.end > state.watermark else {
-                return false
+        let (due, isIdle) = state.withLock { state in
+            guard !state.checkpointQueued, !state.isClosed else { return (false, false) }
+            guard state.end > state.watermark else {
+                return (false, state.generation.data.runway.isLaid)
             }
             state.checkpointQueued = true
-            return true
+            return (true, false)
         }
         if due { queueCheckpoint() }
+        guard isIdle else { return }
+        enqueue(
+            .exclusive {
+                do throws(NeedleError) {
+                    try self.giveBackRunway()
+                } catch {
+                    self.environment.logger.warning(
+                        "volume \(self.id): the zeros behind the last record stay: \(error)")
+                }
+            })
     }
 }

@@ -5,14 +5,14 @@ internal import Synchronization
 extension VolumeStore {
     /// The volume, if it is here and serves.
     public func volume(_ id: VolumeID) -> Volume? {
-        state.withLock { state in
+        table.state.withLock { state in
             if case .open(let volume)? = state.slots[id] { volume } else { nil }
         }
     }
 
     /// The volume, or why it does not serve.
     public func lookup(_ id: VolumeID) -> VolumeLookup {
-        state.withLock { state in
+        table.state.withLock { state in
             switch state.slots[id] {
             case .open(let volume)?: .open(volume)
             case .opening?: .opening
@@ -23,11 +23,7 @@ extension VolumeStore {
     }
 
     /// The volumes that serve, by number.
-    public var volumes: [Volume] {
-        state.withLock { state in
-            state.slots.values.compactMap { if case .open(let volume) = $0 { volume } else { nil } }
-        }.sorted { $0.id < $1.id }
-    }
+    public var volumes: [Volume] { table.volumes }
 
     /// Creates an empty volume in the directory with most free slots; durable when it returns.
     ///
@@ -42,7 +38,7 @@ extension VolumeStore {
         let name = VolumeName(collection: collection, id: id)
         let number = try chooseDirectory(diskType)
         let directory = configuration.directories[number]
-        let taken = state.withLock { state in
+        let taken = table.state.withLock { state in
             guard state.slots[id] == nil, !state.isClosed else { return false }
             state.slots[id] = .opening(directory: number, name)
             return true
@@ -56,18 +52,18 @@ extension VolumeStore {
                 environment: environment(), diskID: UInt32(number),
                 diskType: directory.diskType, replication: replication, ttl: ttl,
                 preallocate: preallocate)
-            state.withLock { $0.slots[id] = .open(volume) }
+            table.state.withLock { $0.slots[id] = .open(volume) }
             changed()
             return volume
         } catch {
-            state.withLock { $0.slots[id] = nil }
+            table.state.withLock { $0.slots[id] = nil }
             throw error
         }
     }
 
     private func chooseDirectory(_ diskType: String) throws(NeedleError) -> Int {
         let wanted = diskType == "hdd" ? "" : diskType
-        let counts = state.withLock { state in
+        let counts = table.state.withLock { state in
             state.slots.values.reduce(into: [Int: Int]()) { $0[$1.directory, default: 0] += 1 }
         }
         var best: (number: Int, free: Int)?
@@ -105,7 +101,7 @@ extension VolumeStore {
     ///
     /// Blocks.
     public func delete(_ id: VolumeID) throws(NeedleError) {
-        let volume = state.withLock { state -> Volume? in
+        let volume = table.state.withLock { state -> Volume? in
             guard case .open(let volume)? = state.slots[id] else { return nil }
             state.slots[id] = nil
             return volume
@@ -154,7 +150,7 @@ extension VolumeStore {
 
     /// Volumes found whose files cannot be used, and why.
     public var failedVolumes: [VolumeID: String] {
-        state.withLock { state in
+        table.state.withLock { state in
             state.slots.compactMapValues {
                 if case .failed(_, _, let reason) = $0 { reason } else { nil }
             }

@@ -18,6 +18,28 @@ public final class VolumeStore: Sendable {
         var isClosed = false
     }
 
+    /// What the store's own threads hold of it.
+    ///
+    /// Not the store: with weak references to it, each use of it by a request would take a slower
+    /// path.
+    final class Table: Sendable {
+        let state = Mutex(State())
+        let changeHandlers = Mutex<[@Sendable () -> Void]>([])
+
+        /// The volumes that serve, in the order of their numbers.
+        var volumes: [Volume] {
+            state.withLock { state in
+                state.slots.values.compactMap {
+                    if case .open(let volume) = $0 { volume } else { nil }
+                }
+            }.sorted { $0.id < $1.id }
+        }
+
+        func changed() {
+            for handler in changeHandlers.withLock({ $0 }) { handler() }
+        }
+    }
+
     /// Free space, in percent, below which a directory takes no new volumes.
     static let minimumFreePercent: UInt64 = 1
     /// Threads that open volumes at start.
@@ -25,8 +47,7 @@ public final class VolumeStore: Sendable {
 
     let configuration: StoreConfiguration
     let logger: Logger
-    let state = Mutex(State())
-    let changeHandlers = Mutex<[@Sendable () -> Void]>([])
+    let table = Table()
     let committers: WorkerPool
     let maintainers: WorkerPool
     private let ticker: WorkerPool
@@ -60,8 +81,10 @@ public final class VolumeStore: Sendable {
         opener = WorkerPool(name: "open", count: VolumeStore.openers)
         ticker = WorkerPool(name: "tick", count: 1)
         openAll()
-        ticker.submit { [weak self] in VolumeStore.tick { self } }
+        ticker.submit { [table] in VolumeStore.tick(table, configuration) }
     }
+
+    deinit { table.state.withLock { $0.isClosed = true } }
 
     private static func prepare(
         _ directory: StoreConfiguration.Directory
@@ -114,29 +137,29 @@ public final class VolumeStore: Sendable {
             disk: configuration.disk, sync: configuration.sync, committers: committers,
             maintainers: maintainers, logger: logger,
             compactionBytesPerSecond: configuration.compactionBytesPerSecond,
-            onChange: { [weak self] in self?.changed() }, now: { WallClock.nanoseconds })
+            onChange: { [table] in table.changed() }, now: { WallClock.nanoseconds })
     }
 
     func run(opening job: @escaping @Sendable () -> Void) { opener.submit(job) }
 
     /// Every second, or as often as syncing at intervals asks: syncs, and brings idle indexes up to
     /// date.
-    private static func tick(_ store: () -> VolumeStore?) {
+    private static func tick(_ table: Table, _ configuration: StoreConfiguration) {
         var elapsed = 0
         while true {
             var pause = 200
-            if case .interval(let milliseconds)? = store()?.configuration.sync {
+            if case .interval(let milliseconds) = configuration.sync {
                 pause = max(1, min(200, milliseconds))
             }
             usleep(UInt32(pause) * 1000)
-            guard let store = store(), !store.state.withLock({ $0.isClosed }) else { return }
+            guard !table.state.withLock({ $0.isClosed }) else { return }
             elapsed += pause
-            if case .interval = store.configuration.sync {
-                for volume in store.volumes { try? volume.syncIfDirty() }
+            if case .interval = configuration.sync {
+                for volume in table.volumes { try? volume.syncIfDirty() }
             }
-            if elapsed >= store.configuration.checkpointSeconds * 1000 {
+            if elapsed >= configuration.checkpointSeconds * 1000 {
                 elapsed = 0
-                for volume in store.volumes { volume.checkpointIfStale() }
+                for volume in table.volumes { volume.checkpointIfStale() }
             }
         }
     }
@@ -145,7 +168,7 @@ public final class VolumeStore: Sendable {
     ///
     /// Blocks.
     public func close() {
-        let first = state.withLock { state in
+        let first = table.state.withLock { state in
             defer { state.isClosed = true }
             return !state.isClosed
         }
@@ -163,10 +186,8 @@ public final class VolumeStore: Sendable {
     ///
     /// Any thread.
     public func onChange(_ body: @escaping @Sendable () -> Void) {
-        changeHandlers.withLock { $0.append(body) }
+        table.changeHandlers.withLock { $0.append(body) }
     }
 
-    func changed() {
-        for handler in changeHandlers.withLock({ $0 }) { handler() }
-    }
+    func changed() { table.changed() }
 }

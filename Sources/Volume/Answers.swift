@@ -70,6 +70,7 @@ extension VolumeService {
 extension Exchange {
     /// Runs `work` on the event loop, from any thread; many answers share one wake-up.
     func hop(_ work: @escaping @Sendable () -> Void) {
+        if eventLoop.inEventLoop { return work() }
         mailbox.enqueue(self) { _ in work() }
     }
 }

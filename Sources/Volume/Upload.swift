@@ -32,7 +32,10 @@ enum UploadError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 /// What goes to the volume, and what the client is told when it is stored.
-struct PreparedUpload: Sendable {
+///
+/// A class, like ``UploadContext``: closures hand it from thread to thread, and one reference costs
+/// less than a copy of every field.
+final class PreparedUpload: Sendable {
     let content: NeedleContent
     /// Bytes of the file, uncompressed.
     let size: UInt64
@@ -117,7 +120,7 @@ struct PreparedUpload: Sendable {
 }
 
 /// One upload under way: what belongs to it from its head to its answer.
-struct UploadContext: Sendable {
+final class UploadContext: Sendable {
     let service: VolumeService
     let request: HTTPRequest
     let exchange: Exchange
@@ -125,6 +128,18 @@ struct UploadContext: Sendable {
     let volume: Volume
     /// Bytes reserved of the memory budget, given back with the answer.
     let reserved: Int
+
+    init(
+        service: VolumeService, request: HTTPRequest, exchange: Exchange, head: UploadHead,
+        volume: Volume, reserved: Int
+    ) {
+        self.service = service
+        self.request = request
+        self.exchange = exchange
+        self.head = head
+        self.volume = volume
+        self.reserved = reserved
+    }
 
     /// Bodies up to this size are held in memory; larger ones go through a spool file,
     /// uncompressed, so that memory does not grow with the size of a file and ranges of large files
@@ -146,8 +161,8 @@ struct UploadContext: Sendable {
             bytes.readableBytes > UploadContext.loopWorkLimit
         else { return prepareAndWrite(file) }
         service.diskPool.submit { state in
-            guard state == .active else { return hop { stopped() } }
-            prepareAndWrite(file)
+            guard state == .active else { return self.hop { self.stopped() } }
+            self.prepareAndWrite(file)
         }
     }
 
@@ -196,15 +211,15 @@ struct UploadContext: Sendable {
         do {
             upload = try PreparedUpload(file, head: head)
         } catch {
-            return hop { refuse(error) }
+            return hop { self.refuse(error) }
         }
         let id = head.fileID
         volume.write(id.key, cookie: id.cookie, upload.content, forceSync: head.forcesSync) {
             result in
-            hop {
+            self.hop {
                 switch result {
-                case .success(let receipt): answer(upload, receipt)
-                case .failure(let error): fail(error)
+                case .success(let receipt): self.answer(upload, receipt)
+                case .failure(let error): self.fail(error)
                 }
             }
         }

@@ -39,16 +39,45 @@ enum UploadRules {
     /// Whether bytes of a type are worth an attempt to compress them; the type without parameters
     /// counts.
     static func isCompressible(mime: String) -> Bool {
-        // Only these letters can begin a type that is.
-        guard let first = mime.utf8.first, [0x74, 0x54, 0x61, 0x41].contains(first) else {
-            return false
+        let all = mime.utf8.span
+        var end = 0
+        while end < all.count, all[end] != 0x3b { end += 1 }
+        var start = 0
+        while start < end, isBlank(all[start]) { start += 1 }
+        while start < end, isBlank(all[end - 1]) { end -= 1 }
+        let type = all.extracting(start..<end)
+        if begins(type, "text/") { return true }
+        if begins(type, "application/") { return ends(type, "xml") || ends(type, "script") }
+        return isSame(whole: type, "audio/wav") || isSame(whole: type, "audio/x-wav")
+            || isSame(whole: type, "audio/wave")
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+    private static func begins(_ text: Span<UInt8>, _ prefix: StaticString) -> Bool {
+        let length = prefix.utf8CodeUnitCount
+        return text.count >= length && isSame(text.extracting(0..<length), prefix)
+    }
+
+    private static func ends(_ text: Span<UInt8>, _ suffix: StaticString) -> Bool {
+        let length = suffix.utf8CodeUnitCount
+        return text.count >= length
+            && isSame(text.extracting(text.count - length..<text.count), suffix)
+    }
+
+    private static func isSame(whole text: Span<UInt8>, _ other: StaticString) -> Bool {
+        text.count == other.utf8CodeUnitCount && isSame(text, other)
+    }
+
+    /// Compares with lower-case text of the same length; letters of either case are the same.
+    private static func isSame(_ text: Span<UInt8>, _ other: StaticString) -> Bool {
+        other.withUTF8Buffer { other in
+            for index in other.indices {
+                let byte = text[index]
+                let lower = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
+                if unsafe lower != other[index] { return false }
+            }
+            return true
         }
-        let type =
-            mime.utf8.split(separator: 0x3b, maxSplits: 1).first?.trimmedText.lowercased() ?? ""
-        if type.hasPrefix("text/") { return true }
-        if type.hasPrefix("application/") {
-            return type.hasSuffix("xml") || type.hasSuffix("script")
-        }
-        return type == "audio/wav" || type == "audio/x-wav" || type == "audio/wave"
     }
 }

@@ -68,8 +68,8 @@ extension UploadContext {
     func receiveSmall() {
         exchange.readBody(limit: UInt64(UploadContext.memoryLimit)) { result in
             switch result {
-            case .success(let body): take(body)
-            case .failure(let error): bodyFailed(error)
+            case .success(let body): self.take(body)
+            case .failure(let error): self.bodyFailed(error)
             }
         }
     }

@@ -177,11 +177,11 @@ public struct JSONWriter: Sendable {
 
     private mutating func quoted(_ text: String) {
         bytes.append(0x22)
-        if text.utf8.contains(where: JSONWriter.mayNeedEscape) {
-            escape(text)
-        } else {
-            bytes.append(contentsOf: text.utf8)
-        }
+        // a span: through the string's view each byte costs a call
+        let utf8 = text.utf8.span
+        var isPlain = true
+        for index in utf8.indices where JSONWriter.mayNeedEscape(utf8[index]) { isPlain = false }
+        if isPlain { bytes.append(contentsOf: text.utf8) } else { escape(text) }
         bytes.append(0x22)
     }
 

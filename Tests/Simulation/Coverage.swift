@@ -18,6 +18,8 @@ struct Coverage: CustomStringConvertible {
     var cutsInCompaction = 0
     var cutsInSwitch = 0
     var cutsInRecovery = 0
+    var stopsOnRunway = 0
+    var runwaysGivenBack = 0
     var tornFiles = 0
     var lostFiles = 0
     var lostDirectoryChanges = 0
@@ -57,6 +59,8 @@ struct Coverage: CustomStringConvertible {
         cutsInCompaction += other.cutsInCompaction
         cutsInSwitch += other.cutsInSwitch
         cutsInRecovery += other.cutsInRecovery
+        stopsOnRunway += other.stopsOnRunway
+        runwaysGivenBack += other.runwaysGivenBack
         tornFiles += other.tornFiles
         lostFiles += other.lostFiles
         lostDirectoryChanges += other.lostDirectoryChanges

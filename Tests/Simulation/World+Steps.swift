@@ -63,6 +63,7 @@ extension World {
     /// Ends a cycle: power cut, kill or clean stop; then recovers.
     private func stop() throws {
         shadowIndexes()
+        if hasRunway { coverage.stopsOnRunway += 1 }
         if !disk.isCut, chance(mutant == .cutAtFirstDamage ? 100 : 4) { try rot() }
         if disk.isCut, chance(25) {
             phase.value = .idle
@@ -93,6 +94,10 @@ extension World {
         }
     }
 
+    private var hasRunway: Bool {
+        open?.state.withLock { $0.generation.data.runway.isLaid } ?? false
+    }
+
     private func notePhase() {
         switch phase.value {
         case .checkpoint: coverage.cutsInCheckpoint += 1
@@ -116,6 +121,9 @@ extension World {
         case 90..<92:
             try volume.repairIndex("the simulation asks for it")
         case 92: try failSync()
+        case 95 where hasRunway:
+            try volume.giveBackRunway()
+            coverage.runwaysGivenBack += 1
         case 93..<95:
             guard mode != .always else { return try batch() }
             try volume.syncIfDirty()

@@ -85,7 +85,9 @@ final class World {
         return VolumeEnvironment(
             disk: disk, sync: mode, committers: inline, maintainers: inline,
             logger: Logger(label: "simulation", factory: { _ in SwiftLogNoOpLogHandler() }),
-            compactionBytesPerSecond: 0, onChange: {},
+            compactionBytesPerSecond: 0,
+            // short, so that runs of a few writes begin it, outgrow it and end on it
+            runway: Runway.Policy(bytes: 8 << 10, groupsBefore: 2), onChange: {},
             now: {
                 clock.change { $0 += 1_000_003 }
                 return clock.value
