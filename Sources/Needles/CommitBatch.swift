@@ -28,6 +28,9 @@ struct CommitBatch {
     private var lastRecord: UInt64
     private var counts: Counts
     private var staged: [NeedleKey: Staged] = [:]
+    /// Large records and their checksums, computed over the bytes that the system still holds: the
+    /// next read need not do it again.
+    private var verified: [(record: UInt64, checksum: UInt32)] = []
     private var answers: [(NeedleError?) -> Void] = []
     private var mustSync: Bool
     private var forcesEarlier = false
@@ -228,6 +231,7 @@ struct CommitBatch {
         } catch {
             throw fail(error)
         }
+        if size > UInt32(Volume.largeBodyBytes) { verified.append((offset, write.checksum)) }
         return size
     }
 
@@ -284,6 +288,7 @@ struct CommitBatch {
     }
 
     private func publish() {
+        for known in verified { data.remember(known.checksum, record: known.record) }
         volume.state.withLock { state in
             for (key, known) in staged { state.recent[key] = known.entry }
             state.end = position

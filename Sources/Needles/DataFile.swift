@@ -138,11 +138,16 @@ final class DataFile: Sendable {
     ) throws(NeedleError) -> UInt32 {
         if let known = verified.withLock({ $0[record] }) { return known }
         let crc = try checksum(at: start, length: length)
+        remember(crc, record: record)
+        return crc
+    }
+
+    /// Takes a checksum for verified: of a large needle whose data was just written, or just read.
+    func remember(_ crc: UInt32, record: UInt64) {
         verified.withLock {
             if $0.count >= DataFile.rememberedLargeNeedles { $0.removeAll() }
             $0[record] = crc
         }
-        return crc
     }
 
     /// CRC-32C of a range of the file, read in pieces.

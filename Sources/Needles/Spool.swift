@@ -62,6 +62,30 @@ public struct FileBody: Sendable {
         let wanted = Int(min(UInt64(max(count, 0)), length - start))
         return try readBuffer(file, at: offset + start, count: wanted)
     }
+
+    /// Reads `count` bytes behind what `buffer` has, if memory holds all of them.
+    ///
+    /// `false`, and nothing read, when that would wait for the disk or runs past the end.
+    public func readCached(
+        into buffer: inout ByteBuffer, at start: UInt64, count: Int
+    ) throws(NeedleError) -> Bool {
+        guard count > 0, start <= length, UInt64(count) <= length - start else { return false }
+        var result = Result<Bool, DiskError>.success(false)
+        unsafe buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
+            do throws(DiskError) {
+                let part = unsafe UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+                guard let read = try unsafe file.readCached(into: part, at: offset + start),
+                    read == count
+                else { return 0 }
+                result = .success(true)
+                return count
+            } catch {
+                result = .failure(error)
+                return 0
+            }
+        }
+        return try disk { () throws(DiskError) in try result.get() }
+    }
 }
 
 /// Reads up to `count` bytes into a new buffer; fewer only at the end of the file.

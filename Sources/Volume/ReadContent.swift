@@ -1,6 +1,7 @@
 internal import NIOCore
 internal import NIOPosix
 internal import Needles
+import Synchronization
 
 /// The bytes of a file as they are sent, wherever they are.
 enum ReadContent: Sendable {
@@ -32,7 +33,10 @@ enum ReadContent: Sendable {
     }
 
     /// Bytes that a streamed body asks for at a time.
-    static let pieceBytes = 256 << 10
+    ///
+    /// Measured over loopback with 64 MB files, GB a second: 64 KiB 2.0, 128 KiB 1.4 to 2.7, 160 KiB
+    /// 2.8, 256 KiB 1.8, 2 MiB 2.2; `sendfile` 1.5.
+    static let pieceBytes = 160 << 10
 }
 
 /// Hands out parts of a file.
@@ -64,9 +68,15 @@ struct ContentEndedEarly: Error, CustomStringConvertible {
 }
 
 /// Reads stored bytes as they are.
+///
+/// What memory holds is read on the event loop, the rest on a thread that may wait for the disk.
+/// (`sendfile` saves a copy, but waits for the disk on the event loop, and over loopback it is
+/// slower.)
 final class StoredReader: ContentReader {
     private let body: StoredNeedle.Body
     private let pool: NIOThreadPool
+    /// The piece before, used again once it has been sent.
+    private let piece = Mutex(ByteBuffer())
 
     /// A reader of a body; reads from the file are made on `pool`.
     init(_ body: StoredNeedle.Body, pool: NIOThreadPool) {
@@ -76,14 +86,37 @@ final class StoredReader: ContentReader {
 
     func read(at offset: UInt64, count: Int, on loop: any EventLoop) -> EventLoopFuture<ByteBuffer>
     {
-        if case .bytes = body {
+        switch body {
+        case .bytes:
             return loop.makeCompletedFuture {
                 try check(body.read(at: offset, count: count), offset)
+            }
+        case .file(let file):
+            do {
+                if let bytes = try cached(file, at: offset, count: count) {
+                    return loop.makeSucceededFuture(bytes)
+                }
+            } catch {
+                return loop.makeFailedFuture(error)
             }
         }
         return pool.runIfActive(eventLoop: loop) { [self] in
             try check(body.read(at: offset, count: count), offset)
         }
+    }
+
+    private func cached(
+        _ file: FileBody, at offset: UInt64, count: Int
+    ) throws(NeedleError) -> ByteBuffer? {
+        var bytes = piece.withLock { piece in
+            defer { piece = ByteBuffer() }
+            return piece
+        }
+        bytes.clear(minimumCapacity: count)
+        guard try file.readCached(into: &bytes, at: offset, count: count) else { return nil }
+        let kept = bytes
+        piece.withLock { $0 = kept }
+        return bytes
     }
 
     private func check(_ bytes: ByteBuffer, _ offset: UInt64) throws -> ByteBuffer {

@@ -151,10 +151,6 @@ struct ReadJob: Sendable {
         case .omitted(let length): return .omitted(length: length)
         case .bytes(let bytes):
             return bytes.readableBytes > 0 ? .bytes(bytes) : .empty
-        case .content(.file(let file), let range):
-            return .file(
-                descriptor: try file.duplicateDescriptor(), offset: file.offset + range.start,
-                length: range.length)
         case .content(let content, let range):
             let stream = stream ?? ReadStream([.content(range)], from: content.makeReader(context))
             return .stream(length: range.length, source: stream)

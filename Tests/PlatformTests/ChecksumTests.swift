@@ -27,6 +27,15 @@ import Testing
         return ~crc
     }
 
+    /// Long runs are computed as three stretches at once.
+    @Test(arguments: [12_287, 12_288, 12_289, 24_576, 40_000])
+    func longRuns(_ length: Int) {
+        var generator = SeededGenerator(seed: UInt64(length))
+        let bytes = (0..<length).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        #expect(crc(bytes) == slow(bytes))
+        #expect(crc(Array(bytes[5...]), continuing: crc(Array(bytes[..<5]))) == slow(bytes))
+    }
+
     @Test func everyLengthAndEverySplit() {
         var generator = SeededGenerator(seed: 42)
         let bytes = (0..<67).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
