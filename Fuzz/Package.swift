@@ -12,8 +12,10 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 
-func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: checked)
+func library(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: checked)
 }
 
 let package = Package(
@@ -25,22 +27,24 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
-        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "CPosix",
             cSettings: [.unsafeFlags(["-fsanitize=fuzzer-no-link,address", "-O2"])]),
+        .target(name: "CGzip", linkerSettings: [.linkedLibrary("z")]),
         library("LMDB", ["CLMDB"]),
         library("Platform", ["CPosix"]),
         library("Model", []),
         library("Wire", ["Model"]),
         library("Needles", ["LMDB", "Platform", "Model", nioCore, logging]),
         library("HTTPServer", ["Platform", nioCore, nioPosix, logging]),
+        library("HTTPClient", ["HTTPServer", nioCore, nioPosix]),
         library(
             "Volume",
             [
-                "HTTPServer", "Wire", "Model", "Needles", "Platform", "CZlib", nioCore, nioPosix,
-                logging, crypto,
-            ]),
+                "HTTPServer", "HTTPClient", "Wire", "Model", "Needles", "Platform", "CGzip",
+                nioCore, nioPosix, logging, crypto,
+            ],
+            exclude: ["RPC"]),
         .executableTarget(
             name: "Fuzz",
             dependencies: [

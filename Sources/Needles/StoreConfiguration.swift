@@ -41,6 +41,8 @@ public struct StoreConfiguration: Sendable {
     public var openWaitSeconds = 5.0
     /// Bytes a full volume takes: with `maxVolumes` 0 the number of volumes follows from it.
     public var volumeSizeLimit: UInt64 = 30720 << 20
+    /// Free space below which a directory takes no new volumes, until there is a tenth more than that.
+    public var freeSpaceFloor = FreeSpaceFloor.percent(1)
     /// Seconds after which needles outside the index are brought into it, however few.
     public var checkpointSeconds = 30
     /// The file system.
@@ -51,6 +53,23 @@ public struct StoreConfiguration: Sendable {
     /// A store in some directories, else by default.
     public init(directories: [Directory]) {
         self.directories = directories
+    }
+}
+
+/// Free space below which a directory takes no new volumes.
+public enum FreeSpaceFloor: Sendable, Equatable {
+    /// A share of the disk, 0 to 100.
+    case percent(Double)
+    /// A number of bytes.
+    case bytes(UInt64)
+
+    /// The floor in bytes of a disk with so many.
+    func bytes(of total: UInt64) -> UInt64 {
+        switch self {
+        case .percent(let percent):
+            UInt64(Double(total) * min(max(percent, 0), 100) / 100)
+        case .bytes(let bytes): bytes
+        }
     }
 }
 

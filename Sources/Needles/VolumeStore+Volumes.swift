@@ -94,7 +94,7 @@ extension VolumeStore {
     {
         guard directory.maxVolumes == 0 else { return directory.maxVolumes }
         let inUse = volumes.filter { $0.paths.directory == directory.path }.count
-        return inUse + Int(clamping: status.free / max(1, configuration.volumeSizeLimit))
+        return inUse + Int(clamping: status.free / max(1, volumeSizeLimit))
     }
 
     /// Deletes a volume and its files.
@@ -134,18 +134,33 @@ extension VolumeStore {
         configuration.directories.map { directory in
             do throws(DiskError) {
                 let space = try configuration.disk.space(at: directory.path)
-                let isLow = space.available * 100 < space.total * VolumeStore.minimumFreePercent
                 return DirectoryStatus(
                     path: directory.path, all: space.total, used: space.total - space.available,
                     free: space.available,
-                    problem: isLow
-                        ? "less than \(VolumeStore.minimumFreePercent) % of the space is free" : nil
-                )
+                    problem: lowSpace(directory.path, space.total, free: space.available))
             } catch {
                 return DirectoryStatus(
                     path: directory.path, all: 0, used: 0, free: 0, problem: error.description)
             }
         }
+    }
+
+    /// What is wrong with the free space of a directory; one that was low stays so until there is a
+    /// tenth more than the floor, so that it does not come and go with every write.
+    private func lowSpace(_ path: String, _ total: UInt64, free: UInt64) -> String? {
+        let floor = configuration.freeSpaceFloor.bytes(of: total)
+        let isLow = lowDirectories.withLock { low in
+            let wasLow = low.contains(path)
+            if free < floor {
+                low.insert(path)
+            } else if free - floor >= floor / 10 {
+                low.remove(path)
+            } else {
+                return wasLow
+            }
+            return free < floor
+        }
+        return isLow ? "\(free >> 20) MiB are free, at least \(floor >> 20) MiB should be" : nil
     }
 
     /// Volumes found whose files cannot be used, and why.

@@ -40,12 +40,13 @@ public final class VolumeStore: Sendable {
         }
     }
 
-    /// Free space, in percent, below which a directory takes no new volumes.
-    static let minimumFreePercent: UInt64 = 1
     /// Threads that open volumes at start.
     static let openers = 2
 
     let configuration: StoreConfiguration
+    private let sizeLimit: Atomic<UInt64>
+    /// Directories that were below the floor when last looked at.
+    let lowDirectories = Mutex<Set<String>>([])
     let logger: Logger
     let table = Table()
     let committers: WorkerPool
@@ -55,6 +56,14 @@ public final class VolumeStore: Sendable {
     private let locks: Mutex<[DirectoryLock]>
     /// The server's identity, made on the first start and kept in the first directory.
     public let serverID: String
+    /// One lasting id per directory, in their order; the first is ``serverID``.
+    public let directoryIDs: [String]
+
+    /// Bytes a full volume takes, as the configuration or later the master says.
+    public var volumeSizeLimit: UInt64 {
+        get { sizeLimit.load(ordering: .relaxed) }
+        set { sizeLimit.store(newValue, ordering: .relaxed) }
+    }
 
     /// Locks the directories and opens every volume found.
     ///
@@ -68,14 +77,19 @@ public final class VolumeStore: Sendable {
             throw .invalid("a volume server needs at least one directory")
         }
         self.configuration = configuration
+        sizeLimit = Atomic(configuration.volumeSizeLimit)
         self.logger = logger
         var locks: [DirectoryLock] = []
         for directory in configuration.directories {
             locks.append(try VolumeStore.prepare(directory))
         }
         self.locks = Mutex(locks)
-        serverID = try VolumeStore.identity(
-            in: configuration.directories[0].path, disk: configuration.disk)
+        var ids: [String] = []
+        for directory in configuration.directories {
+            ids.append(try VolumeStore.identity(in: directory.path, disk: configuration.disk))
+        }
+        serverID = ids[0]
+        directoryIDs = ids
         committers = WorkerPool(name: "commit", count: max(1, configuration.commitThreads))
         maintainers = WorkerPool(name: "maintain", count: 2)
         opener = WorkerPool(name: "open", count: VolumeStore.openers)

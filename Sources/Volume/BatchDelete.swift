@@ -36,14 +36,11 @@ extension VolumeService {
         } catch {
             return (text, 0, error.description)
         }
-        guard let volume = store.volume(id.volume) else {
-            return (text, 0, NeedleError.noVolume(id.volume).description)
-        }
-        switch await volume.deleteNeedle(id.key, cookie: id.cookie) {
+        switch await deleteAnywhere(id) {
         case .success(let size):
             counters.count(counters.deletes)
-            return (text, UInt64(size), nil)
-        case .failure(.cookieMismatch): return (text, 0, VolumeService.wrongCookie)
+            return (text, size, nil)
+        case .failure(.local(.cookieMismatch)): return (text, 0, VolumeService.wrongCookie)
         case .failure(let error): return (text, 0, error.description)
         }
     }

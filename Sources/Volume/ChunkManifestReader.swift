@@ -44,6 +44,12 @@ struct LocalChunkFetcher: ChunkFetcher {
         }
         return pool.runIfActive(eventLoop: loop) { [pool] in
             try Self.open(chunk, in: volume, pool: pool)
+        }.flatMapError { [remote] error in
+            // Another holder may have a copy that is whole.
+            guard let remote, volume.replication.copies > 1 else {
+                return loop.makeFailedFuture(error)
+            }
+            return remote.open(chunk, on: loop).flatMapErrorThrowing { _ in throw error }
         }
     }
 

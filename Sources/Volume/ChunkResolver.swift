@@ -24,16 +24,16 @@ protocol ChunkResolver: Sendable {
     func delete(_ chunk: FileID) async throws(ChunkDeletionError)
 }
 
-/// Deletes chunks of this server's own volumes.
-struct LocalChunks: ChunkResolver {
-    let store: VolumeStore
+/// Deletes chunks here and on other servers.
+struct ChunksAnywhere: ChunkResolver {
+    let service: VolumeService
 
     func delete(_ chunk: FileID) async throws(ChunkDeletionError) {
-        guard let volume = store.volume(chunk.volume) else {
-            throw .chunk("chunk \(chunk): volume \(chunk.volume) is not on this server")
-        }
-        switch await volume.deleteNeedle(chunk.key, cookie: chunk.cookie) {
-        case .success, .failure(.notFound): return
+        switch await service.deleteAnywhere(chunk) {
+        case .success, .failure(.local(.notFound)): return
+        case .failure(.local(.noVolume)):
+            let place = service.master == nil ? "not on this server" : "on no server"
+            throw .chunk("chunk \(chunk): volume \(chunk.volume) is \(place)")
         case .failure(let error): throw .chunk("chunk \(chunk): \(error)")
         }
     }
@@ -109,16 +109,13 @@ enum ManifestDeletion {
             stored = try file.read(at: 0, count: Int(file.length))
         }
         guard needle.isCompressed else { return stored }
-        var plain = ByteBuffer()
-        var inflater = InflateStream()
-        let isIntact = unsafe inflater?.feed(stored) { bytes in
-            unsafe plain.writeBytes(bytes)
-            return plain.readableBytes <= manifestLimit
-        }
-        guard isIntact == true, inflater?.isComplete == true else {
-            if plain.readableBytes > manifestLimit { throw tooLarge }
+        let plain: ByteBuffer
+        do {
+            plain = try Inflater(.bytes(stored)).next(limit: manifestLimit + 1)
+        } catch {
             throw ChunkDeletionError.manifest("the manifest is marked as gzip and is none")
         }
+        guard plain.readableBytes <= manifestLimit else { throw tooLarge }
         return plain
     }
 

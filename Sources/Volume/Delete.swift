@@ -8,8 +8,13 @@ import Wire
 extension VolumeService {
     /// Answers DELETE of a file; a chunk manifest's chunks are deleted before it.
     func delete(_ request: HTTPRequest, _ exchange: Exchange, _ id: FileID) {
+        let isReplicate = request.hasQuery && request.query["type"] == "replicate"
         guard let volume = store.volume(id.volume) else {
-            return deleted(request, exchange, .failure(.noVolume(id.volume)))
+            return forwardDelete(request, exchange, id)
+        }
+        // Who asks for a replica's delete has seen to the chunks.
+        guard !isReplicate else {
+            return deleteNeedle(request, exchange, id, volume, isReplicate: true)
         }
         let outcome: ReadOutcome
         do {
@@ -24,44 +29,47 @@ extension VolumeService {
         case .found, .notFound: deleteNeedle(request, exchange, id, volume)
         case .wouldBlock:
             diskPool.submit { state in
-                let needle =
-                    state == .active ? (try? volume.read(id.key, cookie: id.cookie)) ?? nil : nil
+                let manifest = state == .active ? VolumeService.manifest(id, volume) : nil
                 exchange.hop {
-                    guard let needle, needle.isChunkManifest else {
+                    guard let manifest else {
                         return self.deleteNeedle(request, exchange, id, volume)
                     }
-                    self.deleteManifest(request, exchange, id, volume, needle)
+                    self.deleteManifest(request, exchange, id, volume, manifest)
                 }
             }
         }
     }
 
+    /// A chunk manifest; `nil` for what is none, of which no more than the flags are read.
+    private static func manifest(_ id: FileID, _ volume: Volume) -> StoredNeedle? {
+        guard (try? volume.isChunkManifest(id.key, cookie: id.cookie)) == true else { return nil }
+        return (try? volume.read(id.key, cookie: id.cookie)) ?? nil
+    }
+
     private func deleteNeedle(
-        _ request: HTTPRequest, _ exchange: Exchange, _ id: FileID, _ volume: Volume
+        _ request: HTTPRequest, _ exchange: Exchange, _ id: FileID, _ volume: Volume,
+        isReplicate: Bool = false
     ) {
-        volume.delete(id.key, cookie: id.cookie) { result in
-            exchange.hop {
-                self.deleted(request, exchange, result.map(UInt64.init))
-            }
+        deleteEverywhere(id, volume, isReplicate: isReplicate, on: exchange.eventLoop) { result in
+            self.deleted(request, exchange, result)
         }
     }
 
     /// Answers with the size deleted, or with why nothing was.
-    private func deleted(
-        _ request: HTTPRequest, _ exchange: Exchange, _ result: Result<UInt64, NeedleError>
+    func deleted(
+        _ request: HTTPRequest, _ exchange: Exchange, _ result: Result<UInt64, ChangeError>
     ) {
         let size: UInt64
         switch result {
         case .success(let deleted):
             counters.count(counters.deletes)
             size = deleted
-        case .failure(.notFound), .failure(.noVolume): size = 0
-        case .failure(.cookieMismatch):
+        case .failure(.local(.notFound)), .failure(.local(.noVolume)): size = 0
+        case .failure(.local(.cookieMismatch)):
             return respond(exchange, to: request, 400, error: VolumeService.wrongCookie)
-        case .failure(.overloaded(let id)):
-            return respond(
-                exchange, to: request, 503, error: NeedleError.overloaded(id).description,
-                retryAfter: 1)
+        case .failure(.local(.overloaded)), .failure(.busy):
+            let text = if case .failure(let error) = result { error.description } else { "" }
+            return respond(exchange, to: request, 503, error: text, retryAfter: 1)
         case .failure(let error):
             counters.count(counters.failures)
             return respond(exchange, to: request, 500, error: "Deletion Failed: \(error)")
@@ -78,7 +86,7 @@ extension VolumeService {
         _ request: HTTPRequest, _ exchange: Exchange, _ id: FileID, _ volume: Volume,
         _ needle: StoredNeedle
     ) {
-        let chunks = LocalChunks(store: store)
+        let chunks = ChunksAnywhere(service: self)
         Task {
             let result = await ManifestDeletion.run(needle, pool: diskPool, chunks: chunks)
             let answer: @Sendable () -> Void
@@ -86,19 +94,10 @@ extension VolumeService {
             case .failure(let error):
                 answer = { self.respond(exchange, to: request, 500, error: error.description) }
             case .success(let size):
-                let outcome = await volume.deleteNeedle(id.key, cookie: id.cookie)
+                let outcome = await deleteAnywhere(id)
                 answer = { self.deleted(request, exchange, outcome.map { _ in size }) }
             }
             exchange.hop(answer)
-        }
-    }
-}
-
-extension Volume {
-    /// Deletes a needle and waits until that is durable.
-    func deleteNeedle(_ key: NeedleKey, cookie: UInt32) async -> Result<UInt32, NeedleError> {
-        await withCheckedContinuation { continuation in
-            delete(key, cookie: cookie) { continuation.resume(returning: $0) }
         }
     }
 }

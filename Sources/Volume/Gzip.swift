@@ -1,4 +1,4 @@
-import CZlib
+import CGzip
 import Crypto
 import NIOCore
 import Synchronization
@@ -31,47 +31,38 @@ enum Gzip {
     private static let idleLimit = 8
     private static let idle = Mutex<[Deflater]>([])
 
-    // zlib keeps a pointer to the stream inside of its state, so it must not move.
-    private let stream: UnsafeMutablePointer<z_stream>
+    private let stream: OpaquePointer
 
     private init?() {
-        unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
-        let gzipWindow: CInt = 15 + 16
-        guard unsafe weed_deflate_init(stream, Z_BEST_SPEED, gzipWindow) == Z_OK else { return nil }
+        guard let stream = unsafe weed_gzip_make(0) else { return nil }
+        unsafe self.stream = stream
     }
 
-    deinit {
-        unsafe deflateEnd(stream)
-        unsafe stream.deallocate()
-    }
+    deinit { unsafe weed_gzip_free(stream) }
 
     /// One that nobody uses; `nil` without memory.
     static func take() -> Deflater? { idle.withLock { $0.popLast() } ?? Deflater() }
 
     /// Keeps it for the next body.
     func giveBack() {
-        unsafe deflateReset(stream)
+        unsafe weed_gzip_reset(stream)
         Deflater.idle.withLock { if $0.count < Deflater.idleLimit { $0.append(self) } }
     }
 
     /// The gzip form of `body` if it takes at most `room` bytes.
     func deflate(_ body: ByteBuffer, room: Int) -> ByteBuffer? {
         var output = ByteBuffer()
-        var status = Z_ERRNO
+        var status: CInt = 0
         unsafe output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { target in
+            var left = room
             unsafe body.withUnsafeReadableBytes { input in
-                // zlib only reads its input, though its interface does not say so.
-                unsafe stream.pointee.next_in = UnsafeMutablePointer(
-                    mutating: input.bindMemory(to: Bytef.self).baseAddress)
-                unsafe stream.pointee.avail_in = uInt(input.count)
-                unsafe stream.pointee.next_out = target.bindMemory(to: Bytef.self).baseAddress
-                unsafe stream.pointee.avail_out = uInt(room)
-                status = unsafe CZlib.deflate(stream, Z_FINISH)
+                var available = input.count
+                status = unsafe weed_gzip_step(
+                    stream, input.baseAddress, &available, target.baseAddress, &left)
             }
-            return unsafe room - Int(stream.pointee.avail_out)
+            return room - left
         }
-        return status == Z_STREAM_END ? output : nil
+        return status == CInt(WEED_GZIP_END) ? output : nil
     }
 }
 
@@ -87,103 +78,38 @@ struct UploadDigest: ~Copyable {
 
     private var plain: Insecure.MD5?
     private var inflated: Insecure.MD5?
-    private var inflater: InflateStream?
+    private var inflater: Inflater?
     private var plainSize: UInt64 = 0
-    private var inflatedSize: UInt64 = 0
 
     init(isGzip: Bool, needsMD5: Bool) {
         plain = needsMD5 ? Insecure.MD5() : nil
         inflated = needsMD5 && isGzip ? Insecure.MD5() : nil
-        inflater = isGzip ? InflateStream() : nil
+        inflater = isGzip ? try? Inflater(nil) : nil
     }
 
     /// Takes the next bytes.
     mutating func update(_ piece: ByteBuffer) {
         plainSize += UInt64(piece.readableBytes)
         unsafe piece.withUnsafeReadableBytes { unsafe plain?.update(bufferPointer: $0) }
-        guard inflater != nil else { return }
-        var size = inflatedSize
-        var hash = inflated
-        inflated = nil
-        let isIntact = unsafe inflater?.feed(piece) { bytes in
-            size += UInt64(bytes.count)
-            unsafe hash?.update(bufferPointer: bytes)
-            return size <= UploadDigest.inflatedLimit
+        guard let inflater else { return }
+        inflater.feed(piece)
+        while true {
+            guard inflater.position <= UploadDigest.inflatedLimit,
+                let part = try? inflater.next(limit: UploadDigest.windowBytes)
+            else { return self.inflater = nil }
+            guard part.readableBytes > 0 else { break }
+            unsafe part.withUnsafeReadableBytes { unsafe inflated?.update(bufferPointer: $0) }
         }
-        inflatedSize = size
-        inflated = hash
-        if isIntact != true { inflater = nil }
+        // Something behind the data is no gzip.
+        if inflater.isStuck { self.inflater = nil }
     }
 
     /// The true size, and the MD5 in base64 if it was asked for.
     consuming func finish() -> (size: UInt64, md5: String?) {
         let isInflated = inflater?.isComplete ?? false
         let hash = isInflated ? inflated : plain
-        let size = isInflated ? inflatedSize : plainSize
+        let size = isInflated ? inflater?.position ?? plainSize : plainSize
         return (size, hash.map { Base64.encode($0.finalize()) })
-    }
-}
-
-/// A zlib stream that inflates gzip, several members included.
-@safe struct InflateStream: ~Copyable {
-    private static let outputBytes = 64 << 10
-    private let stream: UnsafeMutablePointer<z_stream>
-    /// Whether the input so far ends exactly where a gzip member ends.
-    private(set) var isComplete = false
-
-    init?() {
-        unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
-        let gzipWindow: CInt = 15 + 16
-        guard unsafe weed_inflate_init(stream, gzipWindow) == Z_OK else {
-            unsafe stream.deallocate()
-            return nil
-        }
-    }
-
-    deinit {
-        unsafe inflateEnd(stream)
-        unsafe stream.deallocate()
-    }
-
-    /// Inflates `piece` and hands out what is inside; `false` when the bytes are not gzip or `body`
-    /// said to stop by returning `false`.
-    mutating func feed(
-        _ piece: ByteBuffer, _ body: (UnsafeRawBufferPointer) -> Bool
-    ) -> Bool {
-        guard piece.readableBytes > 0 else { return true }
-        var isIntact = true
-        var isDone = isComplete
-        unsafe withUnsafeTemporaryAllocation(byteCount: InflateStream.outputBytes, alignment: 1) {
-            out in
-            unsafe piece.withUnsafeReadableBytes { input in
-                unsafe stream.pointee.next_in = UnsafeMutablePointer(
-                    mutating: input.bindMemory(to: Bytef.self).baseAddress)
-                unsafe stream.pointee.avail_in = uInt(input.count)
-                while isIntact {
-                    if isDone {
-                        guard unsafe stream.pointee.avail_in > 0 else { return }
-                        unsafe inflateReset(stream)
-                        isDone = false
-                    }
-                    unsafe stream.pointee.next_out = out.bindMemory(to: Bytef.self).baseAddress
-                    unsafe stream.pointee.avail_out = uInt(InflateStream.outputBytes)
-                    let status = unsafe inflate(stream, Z_NO_FLUSH)
-                    guard status == Z_OK || status == Z_STREAM_END || status == Z_BUF_ERROR else {
-                        isIntact = false
-                        return
-                    }
-                    let made = unsafe InflateStream.outputBytes - Int(stream.pointee.avail_out)
-                    if made > 0 {
-                        isIntact = unsafe body(UnsafeRawBufferPointer(rebasing: out[..<made]))
-                    }
-                    isDone = status == Z_STREAM_END
-                    if !isDone, made == 0 { return }
-                }
-            }
-        }
-        isComplete = isDone
-        return isIntact
     }
 }
 

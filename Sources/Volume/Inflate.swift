@@ -1,4 +1,4 @@
-import CZlib
+import CGzip
 internal import NIOCore
 internal import Needles
 
@@ -59,9 +59,9 @@ extension StoredNeedle.Body {
     /// Stored bytes read at a time.
     static let inputBytes = 64 << 10
 
-    private let source: StoredNeedle.Body
-    // zlib keeps a pointer to the stream inside of its state, so it must not move.
-    private let stream: UnsafeMutablePointer<z_stream>
+    /// `nil`: the data is handed in with `feed`.
+    private let source: StoredNeedle.Body?
+    private let stream: OpaquePointer
     private var input = ByteBuffer()
     /// How much of the source was taken as input.
     private var taken: UInt64 = 0
@@ -70,20 +70,14 @@ extension StoredNeedle.Body {
     /// Bytes unpacked so far.
     private(set) var position: UInt64 = 0
 
-    /// Starts at the front of stored bytes.
-    init(_ source: StoredNeedle.Body) throws(InflateError) {
+    /// Starts at the front of stored bytes, or of those that `feed` will bring.
+    init(_ source: StoredNeedle.Body?) throws(InflateError) {
         self.source = source
-        unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
-        // 15 bits of window, the largest; 16 more expect the header of gzip.
-        guard unsafe weed_inflate_init(stream, 15 + 16) == Z_OK else { throw .noMemory }
+        guard let stream = unsafe weed_gzip_make(1) else { throw .noMemory }
+        unsafe self.stream = stream
     }
 
-    deinit {
-        unsafe inflateEnd(stream)
-        unsafe stream.deinitialize(count: 1)
-        unsafe stream.deallocate()
-    }
+    deinit { unsafe weed_gzip_free(stream) }
 
     /// Whether data looks like gzip.
     ///
@@ -92,7 +86,21 @@ extension StoredNeedle.Body {
         bytes.count >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b
     }
 
+    /// Hands in the next piece of data, once the one before it is used up.
+    func feed(_ piece: ByteBuffer) {
+        input = piece
+        taken += UInt64(piece.readableBytes)
+    }
+
+    /// Whether the data so far ends exactly where a gzip member ends.
+    var isComplete: Bool { isBetweenMembers && input.readableBytes == 0 }
+
+    /// Whether what follows a member is no gzip.
+    var isStuck: Bool { input.readableBytes > 0 }
+
     /// The next bytes, at most `limit`; fewer only at the end, none behind it.
+    ///
+    /// Of data that is handed in, what there is so far.
     ///
     /// May block.
     func next(limit: Int) throws -> ByteBuffer {
@@ -100,18 +108,19 @@ extension StoredNeedle.Body {
         while output.readableBytes < limit, !isAtEnd {
             if input.readableBytes == 0 { try refill() }
             guard input.readableBytes > 0 else {
-                if isBetweenMembers { break }
+                if isBetweenMembers || source == nil { break }
                 throw InflateError.truncated(at: taken)
             }
             if isBetweenMembers, try !startMember() { break }
             try step(into: &output, limit: limit)
         }
-        if output.readableBytes < limit { isAtEnd = true }
+        if output.readableBytes < limit, source != nil { isAtEnd = true }
         position += UInt64(output.readableBytes)
         return output
     }
 
     private func refill() throws(NeedleError) {
+        guard let source else { return }
         input = try source.read(at: taken, count: Inflater.inputBytes)
         taken += UInt64(input.readableBytes)
     }
@@ -121,8 +130,8 @@ extension StoredNeedle.Body {
     /// Whatever else follows a member is no data and ignored.
     private func startMember() throws(InflateError) -> Bool {
         guard input.getInteger(at: input.readerIndex, as: UInt8.self) == 0x1f else { return false }
-        let code = unsafe inflateReset(stream)
-        guard code == Z_OK else { throw .broken(code: code, at: offset) }
+        let code = unsafe weed_gzip_reset(stream)
+        guard code == CInt(WEED_GZIP_OK) else { throw .broken(code: code, at: offset) }
         isBetweenMembers = false
         return true
     }
@@ -133,26 +142,23 @@ extension StoredNeedle.Body {
     private func step(into output: inout ByteBuffer, limit: Int) throws(InflateError) {
         let room = min(limit - output.readableBytes, 64 << 10)
         let available = input.readableBytes
-        var code = Z_OK
+        var code: CInt = 0
         unsafe output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { space in
-            let size = min(space.count, room)
+            var left = min(space.count, room)
+            let size = left
             unsafe input.readWithUnsafeMutableReadableBytes { bytes in
-                unsafe stream.pointee.next_in = bytes.baseAddress?.assumingMemoryBound(
-                    to: UInt8.self)
-                unsafe stream.pointee.avail_in = uInt(bytes.count)
-                unsafe stream.pointee.next_out = space.baseAddress?.assumingMemoryBound(
-                    to: UInt8.self)
-                unsafe stream.pointee.avail_out = uInt(size)
-                code = unsafe inflate(stream, Z_NO_FLUSH)
-                return unsafe bytes.count - Int(stream.pointee.avail_in)
+                var rest = bytes.count
+                code = unsafe weed_gzip_step(
+                    stream, bytes.baseAddress, &rest, space.baseAddress, &left)
+                return bytes.count - rest
             }
-            return unsafe size - Int(stream.pointee.avail_out)
+            return size - left
         }
         switch code {
-        case Z_OK: return
-        case Z_STREAM_END: isBetweenMembers = true
+        case CInt(WEED_GZIP_OK): return
+        case CInt(WEED_GZIP_END): isBetweenMembers = true
         // No progress for want of input is no fault: the next round brings more.
-        case Z_BUF_ERROR where input.readableBytes == 0 && available > 0: return
+        case CInt(WEED_GZIP_STALLED) where input.readableBytes == 0 && available > 0: return
         default: throw .broken(code: code, at: offset)
         }
     }

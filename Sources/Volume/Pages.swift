@@ -82,6 +82,7 @@ extension VolumeService {
             $0.field("Writes", counters.writes.load(ordering: .relaxed))
             $0.field("Deletes", counters.deletes.load(ordering: .relaxed))
             $0.field("Failures", counters.failures.load(ordering: .relaxed))
+            $0.field("OwedCopies", copies.ledger.debtCount)
         }
     }
 

@@ -4,7 +4,6 @@ internal import NIOCore
 internal import NIOPosix
 internal import Needles
 import Synchronization
-internal import Wire
 
 /// What to do with a read of a volume that is not here.
 enum ReadMode: String, Sendable, CaseIterable {
@@ -31,7 +30,7 @@ final class ReadContext: Sendable {
     /// Finds the chunks of large files.
     let chunks: any ChunkFetcher
     /// Knows where other volumes are; `nil` on a server without a master.
-    let master: (any MasterPeer)?
+    let holders: HolderTable?
     /// Fetches from other servers; without one, `proxy` answers 404 for what is not here.
     let forwarder: (any ReadForwarder)?
     /// Where faults are told.
@@ -42,7 +41,7 @@ final class ReadContext: Sendable {
     /// Without `chunks`, those in local volumes are found.
     init(
         store: VolumeStore, pool: NIOThreadPool, readMode: ReadMode, serverHeader: String,
-        master: (any MasterPeer)?, logger: Logger, chunks: (any ChunkFetcher)? = nil,
+        holders: HolderTable?, logger: Logger, chunks: (any ChunkFetcher)? = nil,
         forwarder: (any ReadForwarder)? = nil
     ) {
         self.store = store
@@ -50,7 +49,7 @@ final class ReadContext: Sendable {
         self.readMode = readMode
         self.serverHeader = serverHeader
         self.chunks = chunks ?? LocalChunkFetcher(store: store, pool: pool)
-        self.master = master
+        self.holders = holders
         self.forwarder = forwarder
         failures = ReadFailureLog(logger)
     }

@@ -2,14 +2,16 @@ import HTTPServer
 internal import Model
 internal import NIOCore
 internal import Needles
-internal import Wire
 
 /// Fetches files from other servers on behalf of a client.
 protocol ReadForwarder: Sendable {
-    /// Answers a read with what one of the servers `locations` (`host:port`, never empty) answers.
-    /// Called on the event loop.
+    /// Answers a read with what one of the servers `locations` (`host:port`) answers.
+    ///
+    /// One after the other is asked while none has the file; then `otherwise` is called, with
+    /// whether a server failed to say. Called on the event loop.
     func forward(
-        _ request: HTTPRequest, _ exchange: Exchange, fileID: FileID, to locations: [String])
+        _ request: HTTPRequest, _ exchange: Exchange, fileID: FileID, to locations: [String],
+        otherwise: @escaping (_ isUncertain: Bool) -> Void)
 }
 
 /// A volume is here, but its files cannot be used.
@@ -18,9 +20,10 @@ private struct VolumeUnusable: Error, CustomStringConvertible {
     var description: String { "its volume cannot be used: \(reason)" }
 }
 
-/// Answers reads of volumes that do not serve on this server.
+/// Answers reads that this server cannot answer from its own disk.
 enum ReadElsewhere {
-    /// Answers a read: 404, or what another server has, as the read mode says.
+    /// Answers a read of a volume that does not serve here: 404, or what another server has, as the
+    /// read mode says.
     ///
     /// A request that another server sent here is never sent on, so stale locations cannot make it
     /// go round in circles.
@@ -31,23 +34,42 @@ enum ReadElsewhere {
         let job = ReadJob(
             request: request, ask: ask, exchange: exchange, fileID: fileID, context: context)
         let missing = missing(job)
-        guard missing.status != 503, let master = context.master, context.readMode != .local,
-            context.readMode == .redirect || context.forwarder != nil,
-            !(ask.query?.isProxied ?? false)
+        guard missing.status != 503, let holders = context.holders, context.readMode != .local,
+            context.readMode == .redirect || context.forwarder != nil, !request.isFromServer
         else {
             job.send(missing)
             return
         }
-        Task {
-            let locations: [String]
-            do {
-                locations = try await master.locations(of: fileID.volume)
-            } catch {
-                context.failures.report(fileID, error)
-                locations = []
+        holders.find(fileID.volume, copies: 1, on: exchange.eventLoop) { result in
+            switch result {
+            case .success(let locations): answer(job, locations, else: missing)
+            case .failure(let error):
+                let reason = error.message(for: fileID.volume, copies: 1)
+                context.failures.report(fileID, VolumeUnusable(reason: reason))
+                job.send(missing.status == 404 ? .failure(503) : missing)
             }
-            exchange.eventLoop.execute { answer(job, locations, else: missing) }
         }
+    }
+
+    /// Asks the other holders for a file whose copy here is missing or damaged, and sends `failure`
+    /// when none has it.
+    ///
+    /// `false`: there is nobody to ask.
+    static func tryOthers(_ job: ReadJob, else failure: ReadAnswer) -> Bool {
+        let context = job.context
+        guard let holders = context.holders, let forwarder = context.forwarder,
+            let volume = context.store.volume(job.fileID.volume), volume.replication.copies > 1,
+            !job.request.isFromServer
+        else { return false }
+        holders.find(job.fileID.volume, copies: 1, on: job.exchange.eventLoop) { result in
+            guard case .success(let locations) = result, !locations.isEmpty else {
+                return job.send(failure)
+            }
+            forwarder.forward(
+                job.request, job.exchange, fileID: job.fileID, to: locations.shuffled()
+            ) { _ in job.send(failure) }
+        }
+        return true
     }
 
     /// What clients get when no other server has the volume.
@@ -76,7 +98,10 @@ enum ReadElsewhere {
         }
         if job.context.readMode == .proxy, let forwarder = job.context.forwarder {
             forwarder.forward(
-                job.request, job.exchange, fileID: job.fileID, to: locations.shuffled())
+                job.request, job.exchange, fileID: job.fileID, to: locations.shuffled()
+            ) { isUncertain in
+                job.send(isUncertain && missing.status == 404 ? .failure(502) : missing)
+            }
             return
         }
         let collection = job.ask.query?.collection ?? ""

@@ -29,9 +29,9 @@ enum ReadPath {
                 fileID.key, cookie: fileID.cookie, includeDeleted: job.includesDeleted)
             {
             case .found(let needle): job.answer(needle)
-            case .notFound: job.send(.failure(404))
+            case .notFound: job.notFound(volume)
             case .wouldBlock:
-                job.onReadThread {
+                job.onReadThread(in: volume) {
                     try volume.read(
                         fileID.key, cookie: fileID.cookie, includeDeleted: job.includesDeleted)
                 }
@@ -64,7 +64,7 @@ struct ReadJob: Sendable {
             if let answer = try plan(needle, mayBlock: false) {
                 deliver(answer)
             } else {
-                onReadThread { needle }
+                onReadThread(in: nil) { needle }
             }
         } catch {
             fail(error)
@@ -72,16 +72,28 @@ struct ReadJob: Sendable {
     }
 
     /// Reads and plans on a thread that may block, then answers.
-    func onReadThread(_ read: @escaping @Sendable () throws -> StoredNeedle?) {
-        context.pool.runIfActive(eventLoop: exchange.eventLoop) { () throws -> ReadAnswer in
-            guard let needle = try read() else { return .failure(404) }
+    func onReadThread(
+        in volume: Volume?, _ read: @escaping @Sendable () throws -> StoredNeedle?
+    ) {
+        context.pool.runIfActive(eventLoop: exchange.eventLoop) { () throws -> ReadAnswer? in
+            guard let needle = try read() else { return nil }
             return try plan(needle, mayBlock: true) ?? .failure(500)
         }.whenComplete { result in
             switch result {
-            case .success(let answer): deliver(answer)
+            case .success(let answer?): deliver(answer)
+            case .success(nil): notFound(volume)
             case .failure(let error): fail(error)
             }
         }
+    }
+
+    /// Answers 404, unless the volume has copies and this one never heard of the file: then another
+    /// holder may have it.
+    func notFound(_ volume: Volume?) {
+        guard let volume, volume.replication.copies > 1,
+            (try? volume.isKnown(fileID.key)) != true,
+            ReadElsewhere.tryOthers(self, else: .failure(404))
+        else { return send(.failure(404)) }
     }
 
     private func plan(_ needle: StoredNeedle, mayBlock: Bool) throws -> ReadAnswer? {
@@ -166,6 +178,8 @@ struct ReadJob: Sendable {
     func fail(_ error: any Error) {
         context.failures.report(fileID, error)
         let message = (error as? ChunkManifestError).map { "\($0)\n" } ?? ""
-        send(.failure(500, message: ask.isHead ? "" : message))
+        let answer = ReadAnswer.failure(500, message: ask.isHead ? "" : message)
+        if error is NeedleError, ReadElsewhere.tryOthers(self, else: answer) { return }
+        send(answer)
     }
 }

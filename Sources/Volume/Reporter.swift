@@ -52,6 +52,9 @@ extension VolumeService {
         store.onChange { reporter.changed() }
     }
 
+    /// Reports soon, beside the reports of every pulse.
+    public func reportSoon() { state.withLock { $0.reporter }?.changed() }
+
     /// What this server says of itself now.
     func makeReport() -> ServerReport {
         let now = Expiry.now()
@@ -60,13 +63,15 @@ extension VolumeService {
         for directory in store.directoryStatuses {
             if let problem = directory.problem { problems[directory.path] = problem }
         }
-        return ServerReport(
+        var report = ServerReport(
             id: store.serverID, url: url, publicURL: publicURL,
             grpcPort: configuration.grpcPort > 0 ? configuration.grpcPort : port + 10_000,
             dataCenter: configuration.dataCenter, rack: configuration.rack,
             maxVolumes: store.maxVolumes,
             volumes: StatusJSON.sorted(store.volumes).filter { !Expiry.isOver($0, now: now) },
             directoryProblems: problems)
+        report.directoryIDs = store.directoryIDs
+        return report
     }
 
     private func report() async {
@@ -89,7 +94,14 @@ extension VolumeService {
             state.masters = reply.masters
             return nil
         }
-        guard let foreign else { return }
+        guard let foreign else {
+            if reply.volumeSizeLimit > 0, reply.volumeSizeLimit != store.volumeSizeLimit {
+                store.volumeSizeLimit = reply.volumeSizeLimit
+                // how many volumes there is room for follows from it
+                reportSoon()
+            }
+            return
+        }
         logger.error(
             """
             the master belongs to cluster \(reply.topologyID), this server to \(foreign): its answer is \

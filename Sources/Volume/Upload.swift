@@ -3,6 +3,7 @@ import Model
 import NIOCore
 import NIOPosix
 import Needles
+import Platform
 import Wire
 
 /// The file taken out of a request's body.
@@ -41,16 +42,21 @@ final class PreparedUpload: Sendable {
     let size: UInt64
     let name: String
     let mime: String
+    /// Name and type also when they are too long to keep.
+    let sentName: String
+    let sentMime: String
     /// The MD5 the client sent, checked; empty without one.
     let contentMD5: String
 
     /// Checks the MD5, finds name and type, compresses.
     ///
-    /// Takes time in proportion to the body.
-    init(_ file: UploadedFile, head: UploadHead) throws(UploadError) {
+    /// Takes time in proportion to the body. `time` (unix seconds) is the last modification when the
+    /// client told none; without it the volume takes its own time.
+    init(_ file: UploadedFile, head: UploadHead, time: UInt64? = nil) throws(UploadError) {
         let headers = file.headers
         let expected = headers.contentMD5.isEmpty ? head.contentMD5 : headers.contentMD5
-        let digest = PreparedUpload.digest(of: file, needsMD5: !expected.isEmpty)
+        let digest = PreparedUpload.digest(
+            of: file, needsMD5: !expected.isEmpty, isReplicate: head.isReplicate)
         if !expected.isEmpty, let found = digest.md5, found != expected {
             throw .wrongMD5(expected: expected, found: found, size: digest.size)
         }
@@ -68,21 +74,25 @@ final class PreparedUpload: Sendable {
         content.isChunkManifest = head.isChunkManifest
         content.name = name.utf8.count <= UploadRules.textLimit ? name : nil
         content.mime = mime.utf8.count <= UploadRules.textLimit ? mime : nil
-        content.lastModified = head.lastModified
+        content.lastModified = head.lastModified ?? time
         content.ttl = head.ttl
         content.pairs = head.pairs
         self.content = content
         self.name = content.name ?? ""
         self.mime = content.mime ?? ""
+        sentName = name
+        sentMime = mime
         size = digest.size
         contentMD5 = expected
     }
 
     private static func digest(
-        of file: UploadedFile, needsMD5: Bool
+        of file: UploadedFile, needsMD5: Bool, isReplicate: Bool
     ) -> (size: UInt64, md5: String?) {
         if let digest = file.digest { return digest }
-        guard case .bytes(let bytes) = file.body, needsMD5 || file.headers.isGzip else {
+        guard case .bytes(let bytes) = file.body, needsMD5 || file.headers.isGzip && !isReplicate
+        else {
+            // What a copy unpacks to, the server that asked for it knows.
             return (file.body.length, nil)
         }
         var digest = UploadDigest(isGzip: file.headers.isGzip, needsMD5: needsMD5)
@@ -126,18 +136,21 @@ final class UploadContext: Sendable {
     let exchange: Exchange
     let head: UploadHead
     let volume: Volume
+    /// The other servers that get a copy.
+    let holders: [String]
     /// Bytes reserved of the memory budget, given back with the answer.
     let reserved: Int
 
     init(
         service: VolumeService, request: HTTPRequest, exchange: Exchange, head: UploadHead,
-        volume: Volume, reserved: Int
+        volume: Volume, holders: [String], reserved: Int
     ) {
         self.service = service
         self.request = request
         self.exchange = exchange
         self.head = head
         self.volume = volume
+        self.holders = holders
         self.reserved = reserved
     }
 
@@ -209,13 +222,20 @@ final class UploadContext: Sendable {
     private func prepareAndWrite(_ file: UploadedFile) {
         let upload: PreparedUpload
         do {
-            upload = try PreparedUpload(file, head: head)
+            upload = try PreparedUpload(
+                file, head: head, time: holders.isEmpty ? nil : WallClock.seconds)
         } catch {
             return hop { self.refuse(error) }
         }
+        guard holders.isEmpty else { return hop { self.writeEverywhere(upload) } }
         let id = head.fileID
+        let isReplicate = head.isReplicate
+        if isReplicate, !service.copies.ledger.follow(id) {
+            return hop { self.refuseBusy(VolumeService.isBusy) }
+        }
         volume.write(id.key, cookie: id.cookie, upload.content, forceSync: head.forcesSync) {
             result in
+            if isReplicate { self.service.copies.ledger.unfollow(id) }
             self.hop {
                 switch result {
                 case .success(let receipt): self.answer(upload, receipt)
@@ -225,7 +245,10 @@ final class UploadContext: Sendable {
         }
     }
 
-    private func answer(_ upload: PreparedUpload, _ receipt: WriteReceipt) {
+    /// Tells the client that the file is stored.
+    ///
+    /// Called on the event loop.
+    func answer(_ upload: PreparedUpload, _ receipt: WriteReceipt) {
         let eTag = PreparedUpload.eTag(receipt.checksum)
         let json = upload.json(eTag: eTag, pretty: request.wantsPretty)
         service.counters.count(service.counters.writes)

@@ -15,9 +15,32 @@ extension VolumeService {
         guard let volume = store.volume(fileID.volume) else {
             return noVolume(request, exchange, fileID.volume)
         }
-        if let problem = replicationProblem(volume, head) {
-            return respond(exchange, to: request, 500, error: problem)
+        let copies = VolumeService.copies(volume, isReplicate: head.isReplicate)
+        guard copies > 1 else { return receive(request, exchange, head, volume, holders: []) }
+        guard !volume.isReadOnly else {
+            counters.count(counters.failures)
+            let error = NeedleError.readOnly(volume.id, reason: "")
+            return respond(
+                exchange, to: request, 500, error: "failed to write to local disk: \(error)")
         }
+        self.copies.holders.find(volume.id, copies: copies, on: exchange.eventLoop) { result in
+            switch result {
+            case .success(let holders):
+                self.receive(request, exchange, head, volume, holders: holders)
+            case .failure(let error):
+                self.counters.count(self.counters.failures)
+                self.respond(
+                    exchange, to: request, 500,
+                    error: error.message(for: volume.id, copies: copies))
+            }
+        }
+    }
+
+    /// Receives the body of an upload.
+    private func receive(
+        _ request: HTTPRequest, _ exchange: Exchange, _ head: UploadHead, _ volume: Volume,
+        holders: [String]
+    ) {
         let limit = UInt64(UploadContext.memoryLimit)
         let isSmall = request.contentLength.map { $0 <= limit } ?? false
         let reserved = isSmall ? Int(request.contentLength ?? 0) : UploadStream.reservedBytes
@@ -31,7 +54,7 @@ extension VolumeService {
             }
             let context = UploadContext(
                 service: self, request: request, exchange: exchange, head: head, volume: volume,
-                reserved: reserved)
+                holders: holders, reserved: reserved)
             isSmall ? context.receiveSmall() : UploadStream.receive(context)
         }
     }
@@ -48,18 +71,8 @@ extension VolumeService {
                 exchange, to: request, 500,
                 error: "volume \(id) cannot be used on \(url): \(reason)")
         case .absent:
-            respond(exchange, to: request, 500, error: "volume \(id) not found on \(url)")
+            forwardWrite(request, exchange, id)
         }
-    }
-
-    /// Why a file cannot have as many copies as its volume promises; `nil` when it can.
-    private func replicationProblem(_ volume: Volume, _ head: UploadHead) -> String? {
-        guard !head.isReplicate else { return nil }
-        let copies = volume.info.replication.copies
-        guard copies > 1 else { return nil }
-        return
-            "writable replication locations [1] is less than volume \(volume.id) replication copy "
-            + "count [\(copies)]"
     }
 }
 

@@ -51,6 +51,8 @@ public struct VolumeConfiguration: Sendable {
     public var masters: [String] = []
     /// Seconds between reports to the master.
     public var pulseSeconds = 5
+    /// Seconds between looks for files whose copies on other servers may differ.
+    public var mendSeconds = 1.0
     /// The version that headers and pages tell.
     public var version = "0.1"
     /// Threads that may wait for the disk on behalf of reads and uploads.

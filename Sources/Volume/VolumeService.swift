@@ -1,3 +1,4 @@
+import HTTPClient
 import HTTPServer
 public import Logging
 import Model
@@ -20,8 +21,12 @@ public final class VolumeService: Sendable {
     let diskPool: NIOThreadPool
     /// Threads for creating, deleting and compacting volumes, which may take minutes.
     let adminPool: NIOThreadPool
+    /// The event loops that requests run on.
+    let loops: any EventLoopGroup
     /// The master, when there is one.
     let master: (any MasterPeer)?
+    /// What keeps copies on other servers equal.
+    let copies: Copies
     let logger: Logger
     let access: AccessRules
     let writeTokens: TokenRules
@@ -40,6 +45,7 @@ public final class VolumeService: Sendable {
         var server: HTTPServer?
         var publicServer: HTTPServer?
         var reporter: Reporter?
+        var mender: Mender?
         var isStopping = false
         var topologyID: String?
         var volumeSizeLimit: UInt64 = 0
@@ -64,9 +70,21 @@ public final class VolumeService: Sendable {
             let store = try await adminPool.runIfActive {
                 try VolumeStore(configuration.store, logger: logger)
             }
+            let copies: Copies
+            do {
+                copies = try await adminPool.runIfActive {
+                    try Copies(
+                        directory: configuration.store.directories[0].path,
+                        disk: configuration.store.disk, group: group, pool: adminPool,
+                        master: master, logger: logger)
+                }
+            } catch {
+                try? await adminPool.runIfActive { store.close() }
+                throw error
+            }
             let service = VolumeService(
                 configuration, store: store, diskPool: diskPool, adminPool: adminPool,
-                master: master, access: access, logger: logger)
+                loops: group, master: master, copies: copies, access: access, logger: logger)
             do {
                 try await service.bind(group: group)
             } catch {
@@ -74,6 +92,7 @@ public final class VolumeService: Sendable {
                 throw error
             }
             service.beginReports(on: group.next())
+            service.beginMending()
             return service
         } catch {
             try? await diskPool.shutdownGracefully()
@@ -87,24 +106,32 @@ public final class VolumeService: Sendable {
 
     private init(
         _ configuration: VolumeConfiguration, store: VolumeStore, diskPool: NIOThreadPool,
-        adminPool: NIOThreadPool, master: (any MasterPeer)?,
-        access: AccessRules, logger: Logger
+        adminPool: NIOThreadPool, loops: any EventLoopGroup, master: (any MasterPeer)?,
+        copies: Copies, access: AccessRules, logger: Logger
     ) {
         self.configuration = configuration
         self.store = store
         self.diskPool = diskPool
         self.adminPool = adminPool
+        self.loops = loops
         self.master = master
+        self.copies = copies
         self.access = access
         self.logger = logger
         writeTokens = TokenRules(key: configuration.signingKey)
         readTokens = TokenRules(key: configuration.readSigningKey)
         budget = MemoryBudget()
         serverHeader = "SeaweedFS Volume \(configuration.version)"
+        let elsewhere = ElsewhereReader(
+            copies: copies, tokens: readTokens, pool: diskPool)
         reads = ReadContext(
             store: store, pool: diskPool,
             readMode: ReadMode(rawValue: configuration.readMode.rawValue) ?? .local,
-            serverHeader: serverHeader, master: master, logger: logger)
+            serverHeader: serverHeader, holders: master == nil ? nil : copies.holders,
+            logger: logger,
+            chunks: LocalChunkFetcher(
+                store: store, pool: diskPool, remote: master == nil ? nil : elsewhere),
+            forwarder: elsewhere)
     }
 
     private func bind(group: any EventLoopGroup) async throws {
@@ -115,6 +142,7 @@ public final class VolumeService: Sendable {
             $0.server = server
             $0.address = "\(configuration.ip):\(server.port)"
         }
+        copies.setAddress(url)
         guard let publicPort = configuration.publicPort, publicPort != server.port else { return }
         do {
             let server = try await HTTPServer.start(
@@ -140,9 +168,13 @@ public final class VolumeService: Sendable {
         }
         guard let parts else { return }
         parts.reporter?.stop()
+        parts.mender?.cancel()
         await master?.disconnected(store.serverID)
         await parts.publicServer?.shutdown(grace: grace)
         await parts.server?.shutdown(grace: grace)
+        copies.client.shutdown()
+        await parts.mender?.finish()
+        state.withLock { $0.mender = nil }
         let store = store
         do {
             try await diskPool.shutdownGracefully()

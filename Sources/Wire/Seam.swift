@@ -20,6 +20,8 @@ public struct ServerReport: Sendable, Hashable {
     public var volumes: [VolumeInfo]
     /// Why directories take no new volumes, by directory; empty when all do.
     public var directoryProblems: [String: String]
+    /// One lasting id per data directory; empty when only ``id`` is known.
+    public var directoryIDs: [String] = []
 
     /// A report.
     public init(

@@ -9,11 +9,20 @@ struct CommandLineForm {
     private(set) var notes: [String] = []
 
     /// The commands there are.
-    static let commands = ["server", "benchmark", "compact", "index", "version", "help"]
+    static let commands = [
+        "server", "master", "volume", "upload", "download", "delete", "benchmark", "compact",
+        "index", "version",
+        "help",
+    ]
 
     /// Switches: they take a value only with `=`.
     static let switches: [String: Set<String>] = [
         "server": ["disableHttp", "insecure"],
+        "master": ["disableHttp", "insecure"],
+        "volume": ["insecure"],
+        "upload": ["usePublicUrl", "debug"],
+        "download": ["debug"],
+        "delete": ["debug"],
         "benchmark": ["write", "read", "delete", "fsync"],
         "compact": [],
         "index": [],
@@ -43,14 +52,16 @@ struct CommandLineForm {
             throw UsageError.unknownCommand(command)
         }
         self.arguments.append(command)
-        let switches = CommandLineForm.switches[command] ?? []
-        try append(global[...], switches: switches, isServer: command == "server")
-        try append(rest.dropFirst(), switches: switches, isServer: command == "server")
+        try append(global[...], of: command)
+        try append(rest.dropFirst(), of: command)
     }
 
     private mutating func append(
-        _ given: ArraySlice<String>, switches: Set<String>, isServer: Bool
+        _ given: ArraySlice<String>, of command: String
     ) throws(UsageError) {
+        let switches = CommandLineForm.switches[command] ?? []
+        let ignored = ForeignFlags.ignored(command)
+        let refused = ForeignFlags.refused(command)
         var rest = given
         while let argument = rest.popFirst() {
             if argument == "--" {
@@ -62,18 +73,18 @@ struct CommandLineForm {
                 arguments.append(argument)
                 continue
             }
-            if isServer, let foreign = ForeignFlags.ignored[flag.name] {
+            if let foreign = ignored[flag.name] {
                 notes.append("-\(flag.name) has no effect: \(foreign.reason)")
                 if flag.value == nil, !foreign.isSwitch, let next = rest.first, Flag(next) == nil {
                     rest.removeFirst()
                 }
                 continue
             }
-            if isServer, let reason = ForeignFlags.refused[flag.name] {
+            if let reason = refused[flag.name] {
                 guard let value = flag.value, Switch(argument: value)?.isOn == false else {
                     throw UsageError(
                         message: "-\(flag.name) is not taken: \(reason)",
-                        usage: CommandLineForm.usage(["server"]))
+                        usage: CommandLineForm.usage([command]))
                 }
                 continue
             }

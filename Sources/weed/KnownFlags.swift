@@ -11,7 +11,8 @@ enum KnownFlags {
         let known = names(of: type)
         for argument in arguments {
             guard let flag = CommandLineForm.Flag(argument), !known.contains(flag.name),
-                ForeignFlags.ignored[flag.name] == nil, ForeignFlags.refused[flag.name] == nil
+                ForeignFlags.ignored(command)[flag.name] == nil,
+                ForeignFlags.refused(command)[flag.name] == nil
             else { continue }
             return message(unknown: flag.name, known: known)
         }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
 
-/// The `weed` command: a blob store on one machine, and its tools.
+/// The `weed` command: the servers of a blob store, and their tools.
 @main
 struct Weed: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,7 +12,9 @@ struct Weed: ParsableCommand {
             say -name=false. `weed help <command>` lists the flags of a command.
             """,
         subcommands: [
-            ServerCommand.self, BenchmarkCommand.self, CompactCommand.self, IndexCommand.self,
+            ServerCommand.self, MasterCommand.self, VolumeCommand.self, UploadCommand.self,
+            DownloadCommand.self, DeleteCommand.self,
+            BenchmarkCommand.self, CompactCommand.self, IndexCommand.self,
             VersionCommand.self,
         ])
 

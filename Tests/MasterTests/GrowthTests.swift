@@ -130,7 +130,7 @@ import Wire
                 "\(error)" == "no writable volumes for "
                     + "{collection: replication:010 ttl: disk:hdd}, volume growth in progress; the "
                     + "last attempt failed: No matching data node found! \n"
-                    + "DefaultDataCenter:Only has 1 racks, not enough for 2.")
+                    + "DefaultDataCenter:Only has 1 racks, not enough for 2.\ns:1 has room for 8")
         }
     }
 

@@ -181,7 +181,8 @@ import Wire
                     == (
                         406,
                         #"{"error":"No matching data node found! \n"#
-                            + #"DefaultDataCenter:Only has 1 racks, not enough for 2."}"#
+                            + #"DefaultDataCenter:Only has 1 racks, not enough for 2.\n"#
+                            + #"127.0.0.1:8080 has room for 6"}"#
                     ))
             let info = try await http(master.port, "GET", "/collection/info?collection=pics")
             #expect(

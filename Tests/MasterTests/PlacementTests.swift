@@ -135,22 +135,26 @@ import Testing
     @Test func refusalsSayWhy() throws {
         let one = [Candidate(key: 1, url: "a", dataCenter: "d", rack: "r", free: 5)]
         let head = "No matching data node found! \n"
-        #expect(try refusal(one, "010") == head + "d:Only has 1 racks, not enough for 2.")
-        #expect(try refusal(one, "001") == head + "r:Only has 1 data nodes, not enough for 2.")
+        let tail = "\na has room for 5"
+        #expect(try refusal(one, "010") == head + "d:Only has 1 racks, not enough for 2." + tail)
+        #expect(
+            try refusal(one, "001") == head + "r:Only has 1 data nodes, not enough for 2." + tail)
         #expect(
             try refusal(one, "100")
-                == head + "d:Only 0 other data centers with a slot, not enough for 1.")
+                == head + "d:Only 0 other data centers with a slot, not enough for 1." + tail)
         #expect(
             try refusal(one, "000", Whereabouts(dataCenter: "x"))
-                == head + "d:Not matching preferred data center:x")
+                == head + "d:Not matching preferred data center:x" + tail)
         #expect(
             try refusal(one, "000", Whereabouts(rack: "x"))
-                == head + "r:Not matching preferred rack:x")
+                == head + "r:Not matching preferred rack:x" + tail)
         #expect(
             try refusal(one, "000", Whereabouts(node: "x"))
-                == head + "r:Not matching preferred data node:x")
-        let full = [Candidate(key: 1, url: "a", dataCenter: "d", rack: "r", free: 0)]
-        #expect(try refusal(full, "000") == head + "d:Free:0 < Expected:1")
+                == head + "r:Not matching preferred data node:x" + tail)
+        let full = [
+            Candidate(key: 1, url: "a", dataCenter: "d", rack: "r", free: 0, state: "a is full")
+        ]
+        #expect(try refusal(full, "000") == head + "d:Free:0 < Expected:1\na is full")
         #expect(try refusal([], "000") == head)
     }
 }

@@ -51,6 +51,8 @@ final class FakeServer: VolumeServerPeer {
         var calls: [String] = []
         var refusal: PeerError?
         var compactFailure: PeerError?
+        /// Called while a volume is compacted.
+        var onCompact: (@Sendable () -> Void)?
         var commitsReadOnly = false
         var running = 0
         var mostRunning = 0
@@ -133,6 +135,7 @@ final class FakeServer: VolumeServerPeer {
             $0.running += 1
             $0.mostRunning = max($0.mostRunning, $0.running)
         }
+        state.withLock { $0.onCompact }?()
         for _ in 0..<10 { await Task.yield() }
         let failure = state.withLock { state in
             state.running -= 1
@@ -185,4 +188,20 @@ func wish(
     request.count = count
     request.whereabouts.dataCenter = dataCenter
     return request
+}
+
+extension Topology {
+    /// Takes a report from this process, which must not be refused.
+    mutating func report(
+        _ report: ServerReport, from peer: any VolumeServerPeer,
+        now: ContinuousClock.Instant = .now
+    ) {
+        do {
+            try take(
+                Heartbeat(report),
+                from: ServerLink(connection: ServerLink.inProcess, peer: peer), now: now)
+        } catch {
+            Issue.record("\(error)")
+        }
+    }
 }

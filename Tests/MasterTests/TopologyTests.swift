@@ -60,16 +60,19 @@ import Wire
         one.add(volume)
         two.add(volume)
         topology.report(one.report, from: one)
-        #expect(reason(topology, 3) == "1 of 2 copies connected")
+        #expect(reason(topology, 3) == "1 of 2 copies connected: on a:1")
         topology.report(two.report, from: two)
         #expect(isWritable(topology, 3))
         #expect(topology.layouts[0].slots[0].targets.map(\.url) == ["a:1", "b:1"])
         topology.disconnect(one.id)
-        #expect(reason(topology, 3) == "1 of 2 copies connected")
+        #expect(reason(topology, 3) == "1 of 2 copies connected: on b:1")
         two.change(3) { $0.collection = "x" }
         topology.report(two.report, from: two)
         topology.report(one.report, from: one)
-        #expect(reason(topology, 3)?.hasPrefix("its copies disagree") == true)
+        #expect(
+            reason(topology, 3)
+                == "its copies disagree: {collection: replication:001 ttl: disk:hdd} on a:1, "
+                + "but {collection:x replication:001 ttl: disk:hdd} on b:1")
         topology.disconnect(one.id)
         topology.disconnect(two.id)
         #expect(topology.volumes.isEmpty)
@@ -92,12 +95,19 @@ import Wire
         let server = FakeServer("a:1")
         let before = server.report
         topology.report(before, from: server)
-        topology.created(VolumeInfo(id: 5), on: [topology.serverKey(server.id) ?? 0])
-        topology.report(before, from: server)
-        topology.report(before, from: server)
+        let now = ContinuousClock.now
+        let key = topology.serverKey(server.id) ?? 0
+        topology.created(VolumeInfo(id: 5), on: [key], now: now)
+        topology.created(VolumeInfo(id: 6), on: [key], now: now)
+        for _ in 0..<5 { topology.report(before, from: server, now: now + .seconds(9)) }
         #expect(isWritable(topology, 5))
-        topology.report(before, from: server)
+        // Once the server has named it, a list without it means that it is gone.
+        server.add(VolumeInfo(id: 5))
+        topology.report(server.report, from: server, now: now + .seconds(9))
+        topology.report(before, from: server, now: now + .seconds(9))
         #expect(topology.volumes[5] == nil)
+        topology.report(before, from: server, now: now + .seconds(10))
+        #expect(topology.volumes[6] == nil)
         topology.checkInvariants()
     }
 
@@ -170,7 +180,8 @@ import Wire
                 server.change(id) { $0.readOnlyReason = isReadOnly ? "x" : nil }
             case 4:
                 let holders = servers.prefix(2).compactMap { topology.serverKey($0.id) }
-                topology.created(VolumeInfo(id: id, replication: placement), on: holders)
+                topology.created(
+                    VolumeInfo(id: id, replication: placement), on: holders, now: .now)
             case 5: topology.setVacuuming(id, Bool.random(using: &random))
             default:
                 server.add(

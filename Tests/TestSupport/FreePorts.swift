@@ -1,12 +1,12 @@
 import Glibc
 
 /// Ports of 127.0.0.1 nobody listens on, below the range the system hands out by itself.
-enum FreePorts {
+public enum FreePorts {
     /// Tries before giving up.
     static let attempts = 200
 
     /// Two different ports, each free together with the port 10000 above it.
-    static func pair() throws(ServerProcessError) -> (master: Int, volume: Int) {
+    public static func pair() throws(ServerProcessError) -> (master: Int, volume: Int) {
         for _ in 0..<attempts {
             let master = Int.random(in: 11000..<16000)
             let volume = Int.random(in: 16000..<21000)

@@ -23,6 +23,9 @@ struct CommandLineFormTests {
             ("benchmark -n=10 -c 4 -write=false", "benchmark -n 10 -c 4 -write=false"),
             ("index get -volumeId 3 -- -x", "index get -volumeId 3 -- -x"),
             ("compact -dir=a=b", "compact -dir=a=b"),
+            ("volume --mserver=a:1,b:2 -insecure", "volume -mserver=a:1,b:2 -insecure=true"),
+            ("master -disableHttp -port=1", "master -disableHttp=true -port=1"),
+            ("upload -debug a b", "upload -debug=true a b"),
         ])
     func forms(given: String, parsed: String) throws {
         #expect(try form(given).joined(separator: " ") == parsed)
@@ -57,8 +60,8 @@ struct CommandLineFormTests {
             ("filer", "unknown command \"filer\": there is no filer here"),
             (
                 "frobnicate",
-                "unknown command \"frobnicate\"; there are: server, benchmark, compact, index, "
-                    + "version, help"
+                "unknown command \"frobnicate\"; there are: server, master, volume, upload, download, "
+                    + "delete, benchmark, compact, index, version, help"
             ),
         ])
     func unknownCommand(name: String, message: String) {
@@ -80,6 +83,9 @@ struct CommandLineFormTests {
             (["server", "-synk=none"], "unknown flag -synk; did you mean -sync?"),
             (["index", "get", "-volumeID=3"], "unknown flag -volumeID; did you mean -volumeId?"),
             (["server", "-frobnicate"], "unknown flag -frobnicate"),
+            (["volume", "-prot=1"], "unknown flag -prot; did you mean -port?"),
+            (["master", "-dir=x"], "unknown flag -dir; did you mean -mdir?"),
+            (["upload", "-maxMb=3"], "unknown flag -maxMb; did you mean -maxMB?"),
         ])
     func unknownFlag(arguments: [String], message: String) {
         #expect(KnownFlags.hint(arguments) == message)
@@ -108,7 +114,10 @@ struct CommandLineFormTests {
             (["version"], 0), (["help"], 0), (["help", "server"], 0), ([], 2), (["-h"], 2),
             (["server", "-h"], 2), (["sever"], 2), (["server", "-prot=1"], 2),
             (["server", "-master.port=x"], 2), (["index"], 2), (["compact"], 2),
-            (["benchmark", "-n=0"], 2),
+            (["benchmark", "-n=0"], 2), (["upload"], 2), (["upload", "-dir=a", "b"], 2),
+            (["download"], 2), (["delete", "-master=x", "3,01"], 2), (["volume", "-max=x"], 2),
+            (["volume", "-master=a"], 2), (["master", "-port=x"], 2),
+            (["master", "-peers=a:1"], 2),
         ] as [([String], CInt)])
     func exitCodes(arguments: [String], code: CInt) {
         #expect(Weed.run(arguments) == code)

@@ -28,22 +28,22 @@ struct CommandLineServerTests {
     @Test("the defaults are those of the Go original, but durable")
     func defaults() throws {
         let server = try configuration("-dir=/data")
-        #expect(server.directories == [.init(path: "/data", maxVolumes: 8, diskType: "")])
-        #expect(server.masterDirectory == "/data")
-        #expect(server.masterPorts == (9333, 19333))
-        #expect(server.volumePorts == (8080, 18080, 0))
-        #expect(server.volumeSizeLimit == 30720 << 20)
-        #expect(server.fileSizeLimit == 256 << 20)
-        #expect(server.garbageThreshold == 0.3)
-        #expect(server.defaultReplication == .single)
-        #expect(server.readMode == .proxy)
-        #expect(server.sync == .always)
-        #expect(server.idleSeconds == 30)
-        #expect(server.whiteList.isEmpty)
-        #expect(!server.isInsecure)
-        #expect(!server.directoriesAreDefault)
-        #expect(server.bind == server.address.host)
-        #expect(server.threads == ServerConfiguration.processors)
+        #expect(server.volume.directories == [.init(path: "/data", maxVolumes: 8, diskType: "")])
+        #expect(server.master.directory == "/data")
+        #expect(server.master.ports == (9333, 19333))
+        #expect(server.volume.ports == (8080, 18080, 0))
+        #expect(server.master.volumeSizeLimit == 30720 << 20)
+        #expect(server.volume.fileSizeLimit == 256 << 20)
+        #expect(server.master.garbageThreshold == 0.3)
+        #expect(server.master.defaultReplication == .single)
+        #expect(server.volume.readMode == .proxy)
+        #expect(server.volume.sync == .always)
+        #expect(server.process.idleSeconds == 30)
+        #expect(server.process.whiteList.isEmpty)
+        #expect(!server.process.isInsecure)
+        #expect(!server.volume.directoriesAreDefault)
+        #expect(server.process.bind == server.process.address.host)
+        #expect(server.process.threads == Checked.processors)
     }
 
     @Test("every flag arrives where it belongs")
@@ -57,29 +57,29 @@ struct CommandLineServerTests {
             "-whiteList=10.0.0.0/8, ::1", "-idleTimeout=5", "-sync=interval:20", "-threads=3",
             "-disableHttp", "-insecure", "-volume.disk=ssd", "-volume.compactionMBps=10")
         #expect(
-            server.directories == [
+            server.volume.directories == [
                 .init(path: "/a", maxVolumes: 5, diskType: "ssd"),
                 .init(path: "/b", maxVolumes: 0, diskType: "ssd"),
             ])
-        #expect(server.address == .init(host: "10.1.2.3", reason: "given by -ip"))
-        #expect(server.bind == "0.0.0.0")
-        #expect(server.masterDirectory == "/m")
-        #expect(server.masterPorts == (1, 10_001))
-        #expect(server.volumePorts == (2, 10_002, 3))
-        #expect(server.volumeSizeLimit == 64 << 20)
-        #expect(server.defaultReplication.description == "001")
-        #expect(server.garbageThreshold == 0.5)
-        #expect(server.publicURL == "example.org:80")
-        #expect(server.readMode == .redirect)
-        #expect(server.fileSizeLimit == 7 << 20)
-        #expect((server.dataCenter, server.rack) == ("dc", "r"))
-        #expect(server.whiteList == ["10.0.0.0/8", "::1"])
-        #expect(server.idleSeconds == 5)
-        #expect(server.sync == .interval(milliseconds: 20))
-        #expect(server.threads == 3)
-        #expect(server.isHTTPDisabled)
-        #expect(server.isInsecure)
-        #expect(server.compactionBytesPerSecond == 10 << 20)
+        #expect(server.process.address == .init(host: "10.1.2.3", reason: "given by -ip"))
+        #expect(server.process.bind == "0.0.0.0")
+        #expect(server.master.directory == "/m")
+        #expect(server.master.ports == (1, 10_001))
+        #expect(server.volume.ports == (2, 10_002, 3))
+        #expect(server.master.volumeSizeLimit == 64 << 20)
+        #expect(server.master.defaultReplication.description == "001")
+        #expect(server.master.garbageThreshold == 0.5)
+        #expect(server.volume.publicURL == "example.org:80")
+        #expect(server.volume.readMode == .redirect)
+        #expect(server.volume.fileSizeLimit == 7 << 20)
+        #expect((server.volume.dataCenter, server.volume.rack) == ("dc", "r"))
+        #expect(server.process.whiteList == ["10.0.0.0/8", "::1"])
+        #expect(server.process.idleSeconds == 5)
+        #expect(server.volume.sync == .interval(milliseconds: 20))
+        #expect(server.process.threads == 3)
+        #expect(server.master.isHTTPDisabled)
+        #expect(server.process.isInsecure)
+        #expect(server.volume.compactionBytesPerSecond == 10 << 20)
     }
 
     @Test(
@@ -89,8 +89,7 @@ struct CommandLineServerTests {
             ("-volume.port=-1", "-volume.port=-1 is not a port, 0 to 65535"),
             (
                 "-volume.port=9333",
-                "two of -master.port, -volume.port and -volume.port.public are the same: "
-                    + "[9333, 9333]"
+                "-master.port and -volume.port are the same: 9333"
             ),
             (
                 "-volume.max=1,2",
@@ -147,9 +146,10 @@ struct CommandLineServerTests {
     func startReport() throws {
         let server = try configuration("-dir=/d", "-ip=10.0.0.9", "-sync=none", "-ip.bind=0.0.0.0")
         let report = StartReport(
-            server,
             StartFacts(
-                masterPort: 9333, volumePort: 8080, recoverySeconds: 0.0125, volumeCount: 1,
+                process: server.process, master: (server.master, .init(http: 9333, grpc: 19_333)),
+                volume: (server.volume, .init(http: 8080, grpc: 18_080)), recoverySeconds: 0.0125,
+                volumeCount: 1,
                 recoveryLines: ["volume 3: 2 needles after the checkpoint"]),
             took: .milliseconds(1234))
         #expect(

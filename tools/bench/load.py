@@ -69,14 +69,16 @@ class Reads:
 class Writes:
     """Writes of 1 KB to fresh file ids; a sample is read back and compared."""
 
-    def __init__(self, base, suffix=""):
+    def __init__(self, base, suffix="", replication=""):
         self.base, self.suffix, self.number = base, suffix, 0
+        self.query = f"&replication={replication}" if replication else ""
 
     def run(self, server, connections, seconds):
         self.number += 1
-        collection = f"w{'f' if self.suffix else ''}{connections}x{self.number}"
-        get(f"http://{server.master}/vol/grow?count=7&collection={collection}")
-        ids = server.file_ids(seconds * MOST_WRITES_A_SECOND, collection)
+        kind = ("f" if self.suffix else "") + ("r" if self.query else "")
+        collection = f"w{kind}{connections}x{self.number}"
+        get(f"http://{server.master}/vol/grow?count=7&collection={collection}{self.query}")
+        ids = server.file_ids(seconds * MOST_WRITES_A_SECOND, collection, self.query)
         path = write_lines(os.path.join(self.base, "writes.paths"), ids)
         sample, requests = wrk(
             server, server.volume, "post.lua", [path, self.suffix], connections, seconds)
@@ -93,6 +95,26 @@ class Writes:
             if status != 200 or len(body) != FILE_BYTES or body[:16] != b"%016d" % index:
                 return f"{ids[index]} was answered but reads back as {status}, {len(body)} bytes"
         return ""
+
+
+class OriginalBenchmark:
+    """The original's own `benchmark` against a cluster of either kind; it finds volume servers by itself."""
+
+    def __init__(self, program, base, count):
+        self.program, self.base, self.count = program, base, count
+
+    def run(self, server, connections):
+        """Samples of its writes and of its reads."""
+        listing = os.path.join(self.base, server.name + ".list")
+        result = subprocess.run(
+            [self.program, "benchmark", f"-master={server.master}", f"-n={self.count}",
+             f"-c={connections}", f"-list={listing}"], capture_output=True, text=True, timeout=600)
+        lines = result.stdout.splitlines()
+        rates = [float(line.split()[3]) for line in lines if "per second" in line]
+        failed = sum(int(line.split()[-1]) for line in lines if "Failed requests" in line)
+        fault = "" if len(rates) == 2 and not failed else f"{failed} requests failed"
+        rates += [0, 0]
+        return Sample(rates[0], fault=fault), Sample(rates[1], fault=fault)
 
 
 class MasterPaths:

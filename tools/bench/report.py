@@ -67,8 +67,9 @@ def machine(directory):
 def document(rows, servers, options, base):
     """docs/benchmarks.md."""
     lines = [
-        "# Benchmarks", "",
-        "Written by `tools/bench-compare`; run it to measure on another machine. Client and servers share",
+        "# Benchmarks" + (" of separate processes" if options.separate else ""), "",
+        f"Written by `tools/bench-compare{' --separate' if options.separate else ''}`;",
+        "run it to measure on another machine. Client and servers share",
         "the machine and talk over loopback. The servers are started side by side, each idle while another is",
         f"measured, and take turns: {options.rounds} rounds of {options.seconds} s, wrk with one thread.",
         "Machines are noisy, so each cell shows min – **median** – max, and ratios are ratios of medians.",
@@ -94,9 +95,12 @@ def document(rows, servers, options, base):
     lines += [f"- {name}: {megabytes} MB" for name, megabytes in options.memory]
     lines += [
         "", "## What was run", "",
-        f"    tools/bench-compare --rounds={options.rounds} --seconds={options.seconds}", "",
+        f"    tools/bench-compare --rounds={options.rounds} --seconds={options.seconds}"
+        + (" --separate" if options.separate else ""), "",
         "which starts", ""]
-    lines += ["    " + shorten(server.command, base) for server in servers]
+    for server in servers:
+        lines += ["    " + shorten(command, base)
+                  for command in getattr(server, "commands", [server.command])]
     lines += [
         "", "and drives them with", "",
         "    wrk -t1 -c16|64 -s tools/bench/get.lua http://<server> -- <paths>",

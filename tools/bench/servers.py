@@ -110,9 +110,9 @@ class Server:
                     return int(line.split()[1]) // 1024
         return 0
 
-    def assign(self, count=1, collection=""):
+    def assign(self, count=1, collection="", query=""):
         """An answer of the master; waits while it makes volumes."""
-        url = f"http://{self.master}/dir/assign?count={count}&collection={collection}"
+        url = f"http://{self.master}/dir/assign?count={count}&collection={collection}{query}"
         end = time.time() + START_SECONDS
         while True:
             status, body = get(url)
@@ -122,13 +122,14 @@ class Server:
                 sys.exit(f"{self.name}: assign answers {status} {body.decode(errors='replace')}")
             time.sleep(0.1)
 
-    def file_ids(self, count, collection):
+    def file_ids(self, count, collection, query=""):
         """`count` fresh file ids in the order this server hands them out, a few to an assign."""
         ids, block = [], 16
-        self.assign(1, collection)  # waits until there are volumes
+        self.assign(1, collection, query)  # waits until there are volumes
         connection = http.client.HTTPConnection(self.master, timeout=60)
         while len(ids) < count:
-            connection.request("GET", f"/dir/assign?count={block}&collection={collection}")
+            connection.request(
+                "GET", f"/dir/assign?count={block}&collection={collection}{query}")
             fid = json.loads(connection.getresponse().read())["fid"]
             volume, rest = fid.split(",")
             key, cookie = int(rest[:-8], 16), rest[-8:]
@@ -138,6 +139,59 @@ class Server:
 
     def delete_collection(self, name):
         get(f"http://{self.master}/col/delete?collection={name}")
+
+
+class Cluster(Server):
+    """A master and volume servers, each a process of its own; the load goes to the first volume server."""
+
+    def __init__(self, name, program, base, master_flags, volume_flags, volumes=2):
+        super().__init__(name, program, base, [])
+        common = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        master = os.path.join(self.dir, "master")
+        os.makedirs(master)
+        self.commands = [
+            [program, "master", f"-mdir={master}", f"-port={port(self.master)}", "-peers=none"]
+            + common + master_flags]
+        for number in range(volumes):
+            address = self.volume if number == 0 else f"127.0.0.1:{free_ports(1)[0]}"
+            directory = os.path.join(self.dir, f"volume{number}")
+            os.makedirs(directory)
+            self.commands.append(
+                [program, "volume", f"-dir={directory}", f"-port={port(address)}",
+                 f"-mserver={self.master}", f"-max={MOST_VOLUMES}"] + common + volume_flags)
+        self.processes = []
+
+    def start(self):
+        self.log = open(os.path.join(self.dir, "..", self.name + ".log"), "w")
+        query = "&replication=001" if len(self.commands) > 2 else ""
+        for command in self.commands:
+            self.processes.append(subprocess.Popen(command, stdout=self.log, stderr=self.log))
+            end = time.time() + START_SECONDS
+            while "master" in command[1] and time.time() < end:
+                try:
+                    get(f"http://{self.master}/cluster/status", timeout=2)
+                    break
+                except OSError:
+                    time.sleep(0.1)
+        self.process = self.processes[1]
+        self.assign(1, "", query)
+
+    def stop(self):
+        for process in reversed(self.processes):
+            self.process = process
+            super().stop()
+        self.processes = []
+
+    def memory_mb(self):
+        """Anonymous memory of all its processes in MB."""
+        total = 0
+        for self.process in self.processes:
+            total += super().memory_mb()
+        return total
+
+
+def port(address):
+    return address.split(":")[1]
 
 
 def hex_key(key):

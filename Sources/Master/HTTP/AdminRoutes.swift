@@ -180,7 +180,7 @@ extension MasterHandler {
             }
             threshold = value
         }
-        await core.vacuum(threshold: threshold)
+        await core.vacuum(VacuumWish(threshold: threshold))
         return directoryStatus(parameters)
     }
 
@@ -210,20 +210,28 @@ extension MasterCore {
                 .map { (key: $0.key, url: $0.url, peer: $0.peer) }
         }
         if servers.isEmpty { return false }
+        var failures: [String] = []
         for server in servers {
             do throws(PeerError) {
                 try await server.peer.deleteCollection(name)
             } catch {
                 if error.kind != .notFound {
-                    throw PeerError(error.kind, "\(server.url): \(error)")
+                    failures.append("\(server.url): \(error)")
+                    continue
                 }
             }
-            shared.withLock { shared in
+            change { shared in
                 for entry in shared.topology.volumes(ofCollection: name)
                 where entry.holders.contains(server.key) {
                     shared.topology.deleted(entry.id, on: server.key)
                 }
             }
+        }
+        guard failures.isEmpty else {
+            throw PeerError(
+                .failed,
+                "collection \(name) is deleted except on \(failures.joined(separator: "; ")): "
+                    + "delete it again when this is repaired")
         }
         logger.info("collection deleted", metadata: ["collection": "\(name)"])
         return true

@@ -23,6 +23,8 @@ struct Assigned: Sendable {
     let fid: FileID
     let count: UInt64
     let target: AssignTarget
+    /// Every copy, `target` among them.
+    let copies: [AssignTarget]
     /// Needle keys should be fetched.
     var needsKeys = false
     /// Volumes should be made ahead of time.
@@ -76,14 +78,14 @@ extension MasterShared {
         else { return .noVolume }
         guard let key = reserved ?? keys.take(request.count) else { return .noKeys }
         let volume = topology.layouts[layout].slots[position].volume
-        let target = topology.layouts[layout].slots[position].targets[choice]
+        let copies = topology.layouts[layout].slots[position].targets
         topology.layouts[layout].charge(position, count: request.count, bytes: request.fileBytes)
         topology.layouts[layout].isUsed = true
         assigned &+= 1
         return .assigned(
             Assigned(
                 fid: FileID(volume: volume, key: key, cookie: cookies.next()),
-                count: request.count, target: target,
+                count: request.count, target: copies[choice], copies: copies,
                 needsKeys: keys.startRefill(),
                 needsVolumes: topology.layouts[layout].wantsRoom))
     }
@@ -98,15 +100,15 @@ extension MasterShared {
             guard copies > 0 else { return nil }
             return (position, copies == 1 ? 0 : Int.random(in: 0..<copies, using: &picks))
         }
-        let wanted = Set(
-            topology.servers.values.filter { topology.matches($0, whereabouts) }.map(\.key))
+        func isWanted(_ target: AssignTarget) -> Bool {
+            topology.servers[target.server].map { topology.matches($0, whereabouts) } ?? false
+        }
         guard
             let position = topology.layouts[layout].pick(
-                random: &picks,
-                where: { $0.targets.contains { wanted.contains($0.server) } })
+                random: &picks, where: { $0.targets.contains(where: isWanted) })
         else { return nil }
         let targets = topology.layouts[layout].slots[position].targets
-        let fitting = targets.indices.filter { wanted.contains(targets[$0].server) }
+        let fitting = targets.indices.filter { isWanted(targets[$0]) }
         return fitting.randomElement(using: &picks).map { (position, $0) }
     }
 }

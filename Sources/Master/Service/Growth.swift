@@ -26,11 +26,6 @@ struct GrowthPlan: Sendable {
     var preallocate: UInt64 = 0
 }
 
-/// Servers that are to make one volume.
-private struct PlannedVolume: Sendable {
-    var servers: [(key: ServerKey, url: String, peer: any VolumeServerPeer)]
-}
-
 /// What making volumes gave.
 struct GrowthReport: Sendable {
     /// Volumes made.
@@ -68,37 +63,6 @@ extension MasterShared {
         }
         return wanting
     }
-
-    /// Chooses servers for up to `plan.volumes` volumes and takes their slots.
-    fileprivate mutating func place(
-        _ plan: GrowthPlan
-    ) -> (volumes: [PlannedVolume], refusal: PlacementRefusal?) {
-        let disk = plan.layout.diskType
-        let candidates = topology.servers.values.map {
-            PlacementCandidate(
-                key: $0.key, url: $0.url, dataCenter: $0.dataCenter, rack: $0.rack,
-                free: $0.free(disk),
-                isNamed: topology.matches($0, Whereabouts(node: plan.whereabouts.node)))
-        }
-        var placement = Placement(
-            candidates, replication: plan.layout.replication, whereabouts: plan.whereabouts)
-        var planned: [PlannedVolume] = []
-        while planned.count < plan.volumes {
-            do {
-                let keys = try placement.choose(random: &picks)
-                placement.take(keys)
-                for key in keys { topology.withServer(key) { $0.reserve(disk) } }
-                planned.append(
-                    PlannedVolume(
-                        servers: keys.compactMap { key in
-                            topology.servers[key].map { (key, $0.url, $0.peer) }
-                        }))
-            } catch {
-                return (planned, error)
-            }
-        }
-        return (planned, nil)
-    }
 }
 
 extension MasterCore {
@@ -106,8 +70,6 @@ extension MasterCore {
     static let growthWaiters = 10_000
     /// How long a request waits for volumes.
     static let growthPatience = Duration.seconds(10)
-    /// Volumes made at the same time by one growth.
-    static let growthParallelism = 4
     /// How long a layout may have few volumes before more are made: its servers may be restarting.
     static let fewVolumesGrace = Duration.seconds(30)
 
@@ -209,107 +171,6 @@ extension MasterCore {
             return waiters
         }
         for waiter in waiters { waiter.resume(returning: outcome) }
-    }
-
-    /// Makes volumes: chooses servers, takes ids from the log, asks the servers.
-    ///
-    /// `progress` is called after each volume.
-    func grow(_ plan: GrowthPlan, progress: @Sendable () -> Void) async -> GrowthReport {
-        let (planned, refusal) = shared.withLock { $0.place(plan) }
-        var report = GrowthReport(failure: refusal.map { "\($0)" })
-        guard !planned.isEmpty else { return report }
-        let ids: Range<VolumeID>
-        do {
-            ids = try await allocateIDs(planned.count)
-        } catch {
-            for volume in planned { release(volume, plan.layout) }
-            report.failure = "\(error)"
-            return report
-        }
-        await withTaskGroup(of: String?.self) { group in
-            var waiting = zip(ids, planned).makeIterator()
-            var running = 0
-            while true {
-                while running < MasterCore.growthParallelism, let (id, volume) = waiting.next() {
-                    group.addTask { await self.make(id, volume, plan) }
-                    running += 1
-                }
-                guard let failure = await group.next() else { break }
-                running -= 1
-                if let failure {
-                    report.failure = failure
-                } else {
-                    report.volumes += 1
-                    report.copies += plan.layout.replication.copies
-                    progress()
-                }
-            }
-        }
-        return report
-    }
-
-    private func allocateIDs(_ count: Int) async throws -> Range<VolumeID> {
-        var system = SystemRandomNumberGenerator()
-        let request = RequestID(high: system.next(), low: system.next())
-        let result = try await proposer.propose(
-            .allocateVolumeIDs(count: UInt32(clamping: count), request: request))
-        switch result {
-        case .volumeIDs(let ids) where ids.count == count:
-            shared.withLock { $0.topology.accept(ids.upperBound - 1) }
-            return ids
-        case .refused(let refusal): throw refusal
-        default: throw ProposalError.storage("\(count) volume ids wanted, got \(result)")
-        }
-    }
-
-    /// Makes one volume on its servers, all or none.
-    ///
-    /// Returns why not.
-    private func make(_ id: VolumeID, _ volume: PlannedVolume, _ plan: GrowthPlan) async -> String?
-    {
-        let layout = plan.layout
-        let wish = AllocateVolume(
-            id: id, collection: layout.collection, replication: layout.replication,
-            ttl: layout.ttl, diskType: layout.diskType, preallocate: plan.preallocate)
-        let answers = await withTaskGroup(of: (Int, PeerError?).self) { group in
-            for (index, server) in volume.servers.enumerated() {
-                group.addTask {
-                    do throws(PeerError) {
-                        try await server.peer.allocateVolume(wish)
-                        return (index, nil)
-                    } catch {
-                        return (index, error)
-                    }
-                }
-            }
-            return await group.reduce(into: []) { $0.append($1) }
-        }
-        if let (failed, error) = answers.first(where: { $0.1 != nil }) {
-            for (index, error) in answers where error == nil {
-                try? await volume.servers[index].peer.deleteVolume(id)
-            }
-            release(volume, layout)
-            let reason = error.map { "\($0)" } ?? ""
-            return "volume \(id) could not be made on \(volume.servers[failed].url): \(reason)"
-        }
-        shared.withLock { shared in
-            for server in volume.servers {
-                shared.topology.withServer(server.key) { $0.release(layout.diskType) }
-            }
-            let info = VolumeInfo(
-                id: id, collection: layout.collection, replication: layout.replication,
-                ttl: layout.ttl, diskType: layout.diskType)
-            shared.topology.created(info, on: volume.servers.map(\.key))
-        }
-        return nil
-    }
-
-    private func release(_ volume: PlannedVolume, _ layout: LayoutKey) {
-        shared.withLock { shared in
-            for server in volume.servers {
-                shared.topology.withServer(server.key) { $0.release(layout.diskType) }
-            }
-        }
     }
 }
 

@@ -15,9 +15,27 @@ struct MasterShared {
     var growths: [LayoutKey: GrowthInFlight] = [:]
     /// Volumes whose largest key was too large to count; each is named in the log once.
     var oddKeys: Set<VolumeID> = []
+    /// Servers whose largest key was too large to count.
+    var oddKeyServers: Set<String> = []
+    /// Volumes whose id was too far above the others to count.
+    var oddVolumes: Set<VolumeID> = []
     var warmUp: WarmUp
     /// Failures of vacuum by volume, for its back-off.
     var vacuumFailures: [VolumeID: VacuumFailure] = [:]
+    /// Vacuum does nothing by itself.
+    var isVacuumDisabled = false
+    /// Since when volumes with a time to live have been empty.
+    var emptySince: [VolumeID: ContinuousClock.Instant] = [:]
+    /// Volumes of growths that failed; a copy that shows up later is deleted.
+    var abandoned: Set<VolumeID> = []
+    var watchers = Watchers()
+    /// New lock rings are told soon.
+    var isRingScheduled = false
+    /// Streams of volume servers and watchers that are open.
+    var openStreams = 0
+    /// The number of the last stream of a volume server.
+    var lastConnection = ServerLink.inProcess
+    var adminLocks = AdminLocks()
     var assigned: UInt64 = 0
     var lookedUp: UInt64 = 0
 }
@@ -65,6 +83,43 @@ final class MasterCore: Sendable {
     /// An IPv6 address in brackets, as it stands in front of a port.
     static func bracketed(_ host: String) -> String {
         host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
+    }
+
+    /// Streams of volume servers and watchers at once; whoever opens more is refused.
+    static let streamLimit = 20_000
+
+    /// Counts a stream in.
+    ///
+    /// Returns whether there is room for it; then ``closeStream()`` counts it out.
+    func openStream() -> Bool {
+        shared.withLock { shared in
+            guard shared.openStreams < MasterCore.streamLimit else { return false }
+            shared.openStreams += 1
+            return true
+        }
+    }
+
+    /// Counts a stream out.
+    func closeStream() { shared.withLock { $0.openStreams -= 1 } }
+
+    /// A number for a new stream of a volume server.
+    func nextConnection() -> ConnectionID {
+        shared.withLock { shared in
+            shared.lastConnection += 1
+            return shared.lastConnection
+        }
+    }
+
+    /// Changes what is known, and tells the watchers where volumes came and went.
+    ///
+    /// They are told while the lock is held, so that all hear it in the order it happened.
+    func change<T>(_ body: (inout MasterShared) throws(Never) -> sending T) -> sending T {
+        shared.withLock { shared in
+            let result = body(&shared)
+            let changes = shared.topology.changes.take()
+            if !changes.isEmpty { shared.watchers.tell(changes) }
+            return result
+        }
     }
 
     /// What is known of servers and volumes now.

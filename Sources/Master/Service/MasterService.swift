@@ -1,28 +1,42 @@
 import HTTPServer
 public import Logging
-public import NIOCore
 import Model
+public import NIOCore
+public import NIOPosix
+import RPC
 import RaftLog
 import Synchronization
 public import Wire
 
 /// A running master server.
 public final class MasterService: Sendable {
+    /// How long calls under way may take once a stop was asked for.
+    private static let streamGrace = Duration.seconds(2)
     /// Seconds between two looks at growth.
     private static let tickSeconds = 5
+    /// Seconds between two looks for empty volumes whose time is over.
+    private static let emptyVolumeSeconds = 60
 
     private let core: MasterCore
     private let host: SingleNodeHost
     private let durable: LogState
     private let server: HTTPServer
+    private let remote: Remote?
     private let tasks = Mutex<[Task<Void, Never>]>([])
     /// What was found at start, one line each: identity, what was recovered, how long it took.
     public let startReport: [String]
 
+    /// The gRPC side.
+    private struct Remote: Sendable {
+        let server: RPCServer
+        let channels: PeerChannels
+    }
+
     private init(
         core: MasterCore, host: SingleNodeHost, durable: LogState, server: HTTPServer,
-        startReport: [String]
+        remote: Remote?, startReport: [String]
     ) {
+        self.remote = remote
         self.core = core
         self.host = host
         self.durable = durable
@@ -32,10 +46,12 @@ public final class MasterService: Sendable {
 
     /// Recovers the state in the configuration's directory, reserves needle keys, and serves.
     ///
+    /// gRPC is served on threads of `remoteGroup`; without one it is not served.
     /// Throws ``MasterError`` when the directory is in use by another process, cannot be made, or
     /// holds what cannot be read, and what binding the port throws.
     public static func start(
-        _ configuration: MasterConfiguration, group: any EventLoopGroup, logger: Logger
+        _ configuration: MasterConfiguration, group: any EventLoopGroup,
+        remoteGroup: MultiThreadedEventLoopGroup? = nil, logger: Logger
     ) async throws -> MasterService {
         let began = ContinuousClock.now
         let whiteList = WhiteList(configuration.whiteList)
@@ -56,9 +72,15 @@ public final class MasterService: Sendable {
             let server = try await HTTPServer.start(
                 host: configuration.host, port: configuration.port, group: group, logger: logger,
                 handler: MasterHandler(core: core))
-            core.bound(port: server.port)
+            let remote: Remote?
+            do {
+                remote = try await startRemote(core, httpPort: server.port, remoteGroup)
+            } catch {
+                await server.shutdown(grace: .zero)
+                throw error
+            }
             let service = MasterService(
-                core: core, host: host, durable: durable, server: server,
+                core: core, host: host, durable: durable, server: server, remote: remote,
                 startReport: report(
                     core, host, node: log.nodeName, isNew: isNew, seconds: recovered - began))
             for line in service.startReport { logger.info("\(line)") }
@@ -70,8 +92,31 @@ public final class MasterService: Sendable {
         }
     }
 
+    /// Serves gRPC; the addresses are known from here on.
+    private static func startRemote(
+        _ core: MasterCore, httpPort: Int, _ group: MultiThreadedEventLoopGroup?
+    ) async throws -> Remote? {
+        let wanted = core.configuration.grpcPort
+        guard let group else {
+            core.bound(port: httpPort, grpcPort: wanted)
+            return nil
+        }
+        // A free port for one means a free port for the other.
+        let usual = core.configuration.port == 0 ? 0 : httpPort + PeerAddress.grpcOffset
+        let channels = PeerChannels(group: group)
+        let server = try await RPCServer.start(
+            host: core.configuration.host, port: wanted > 0 ? wanted : usual,
+            services: [MasterRPC(core: core, peers: PeerSource(channels))], group: group,
+            maxRequestBytes: RPCSettings.heartbeatBytes, logger: core.logger)
+        core.bound(port: httpPort, grpcPort: server.port)
+        return Remote(server: server, channels: channels)
+    }
+
     /// The port bound.
     public var port: Int { server.port }
+
+    /// The port bound for gRPC; `nil` when it is not served.
+    public var grpcPort: Int? { remote?.server.port }
 
     /// The cluster's identity.
     public var topologyID: String { core.topologyID }
@@ -86,7 +131,12 @@ public final class MasterService: Sendable {
             return tasks
         }
         for task in running { task.cancel() }
+        core.shared.withLock { $0.watchers.leaveAll() }
+        // Streams of volume servers do not end by themselves.
+        let remoteGrace = min(Duration.nanoseconds(grace.nanoseconds), MasterService.streamGrace)
+        await remote?.server.shutdown(grace: remoteGrace)
         await server.shutdown(grace: grace)
+        await remote?.channels.close()
         // Not awaited: a compaction may take long, and nothing it still does needs the log.
         durable.close()
     }
@@ -129,12 +179,16 @@ public final class MasterService: Sendable {
 
     private func startPeriodicWork() {
         let tick = every(seconds: MasterService.tickSeconds) { $0.tick(now: .now) }
-        var started = [tick]
+        let empty = every(seconds: MasterService.emptyVolumeSeconds) {
+            await $0.deleteEmptyVolumes(now: .now)
+        }
+        var started = [tick, empty]
         let configuration = core.configuration
         if configuration.vacuumIntervalSeconds > 0 {
             started.append(
                 every(seconds: configuration.vacuumIntervalSeconds) {
-                    await $0.vacuum(threshold: configuration.garbageThreshold, isAutomatic: true)
+                    await $0.vacuum(
+                        VacuumWish(threshold: configuration.garbageThreshold, isAutomatic: true))
                 })
         }
         tasks.withLock { $0 = started }
@@ -150,11 +204,11 @@ public final class MasterService: Sendable {
 }
 
 extension MasterCore {
-    /// The port is known now.
-    func bound(port: Int) {
+    /// The ports are known now; `grpcPort` 0 is the usual one.
+    func bound(port: Int, grpcPort: Int) {
         address.withLock {
             $0.port = port
-            if $0.grpcPort == 0 { $0.grpcPort = port + 10_000 }
+            $0.grpcPort = grpcPort > 0 ? grpcPort : port + PeerAddress.grpcOffset
         }
     }
 }

@@ -21,53 +21,101 @@ struct MasterPeerSide: MasterPeer {
 }
 
 extension MasterCore {
-    /// Volumes in one report.
-    static let reportedVolumes = 1 << 20
-
-    /// Takes a server's report.
-    ///
-    /// What it says about ids and keys is in the log before its volumes count.
+    /// Takes a server's report over the seam inside the process.
     func report(
         _ report: ServerReport, from peer: any VolumeServerPeer
     ) async throws(PeerError) -> ReportReply {
-        guard !report.id.isEmpty, !report.url.isEmpty else {
-            throw PeerError(.refused, "a volume server's report must name its id and address")
-        }
-        guard report.volumes.count <= MasterCore.reportedVolumes else {
-            throw PeerError(
-                .refused,
-                "\(report.url) reports \(report.volumes.count) volumes, "
-                    + "at most \(MasterCore.reportedVolumes) are taken")
-        }
+        var beat = Heartbeat(report)
+        beat.largestKey = largestKey(report)
         do {
-            try await raiseVolumeID(report)
-            try await raiseKeys(report)
+            try await take(beat, from: ServerLink(connection: ServerLink.inProcess, peer: peer))
+        } catch let error as HeartbeatRefusal {
+            throw PeerError(.refused, "\(error)")
         } catch {
             throw PeerError(.failed, "\(error)")
-        }
-        let news = shared.withLock { shared in
-            let isNew = shared.topology.serverKey(report.id) == nil
-            shared.topology.report(report, from: peer)
-            shared.warmUp.reported(report.id)
-            return isNew ? shared.topology.servers.values.map(\.id) : nil
-        }
-        if let news {
-            hints?.remember(news)
-            logger.info(
-                "volume server connected",
-                metadata: ["url": "\(report.url)", "volumes": "\(report.volumes.count)"])
         }
         return ReportReply(
             volumeSizeLimit: configuration.volumeSizeLimit, topologyID: topologyID,
             masters: [advertised])
     }
 
+    /// Takes a server's message.
+    ///
+    /// What it says about ids and keys is in the log before its volumes count. Throws
+    /// ``HeartbeatRefusal`` when it is not taken and ``ProposalError`` when the log does not work.
+    func take(_ beat: Heartbeat, from link: ServerLink) async throws {
+        guard beat.topologyID.isEmpty || beat.topologyID == topologyID else {
+            throw HeartbeatRefusal.foreignTopology(
+                server: beat.server.url, theirs: String(beat.topologyID.prefix(64)),
+                ours: topologyID)
+        }
+        // Refused before it can raise ids or keys, and again below: others came meanwhile.
+        try shared.withLock { shared throws(HeartbeatRefusal) in
+            try shared.topology.checkBounds(beat)
+            _ = try shared.topology.checkIdentity(beat.server, on: link.connection)
+        }
+        try await raiseVolumeID(beat)
+        try await raiseKeys(beat)
+        let outcome = change { shared -> Result<News, HeartbeatRefusal> in
+            let isNew = shared.topology.serverKey(beat.server.id) == nil
+            do throws(HeartbeatRefusal) {
+                try shared.topology.take(beat, from: link, now: .now)
+            } catch {
+                return .failure(error)
+            }
+            shared.warmUp.reported(beat.server.id)
+            return .success(
+                News(
+                    servers: isNew ? shared.topology.servers.values.map(\.id) : nil,
+                    unwanted: shared.unwanted(beat)))
+        }
+        follow(try outcome.get(), beat, link)
+    }
+
+    private struct News {
+        /// Every server, when one is new.
+        var servers: [String]?
+        /// Copies of volumes that were given up while they were being made.
+        var unwanted: [VolumeID]
+    }
+
+    private func follow(_ news: News, _ beat: Heartbeat, _ link: ServerLink) {
+        if let servers = news.servers {
+            hints?.remember(servers)
+            logger.info(
+                "volume server connected",
+                metadata: [
+                    "url": "\(beat.server.url)", "volumes": "\(beat.volumes?.count ?? 0)",
+                ])
+        }
+        guard !news.unwanted.isEmpty else { return }
+        Task {
+            for id in news.unwanted {
+                do throws(PeerError) {
+                    try await link.peer.deleteVolume(id)
+                } catch {
+                    logger.warning(
+                        "volume \(id) was made too late and could not be deleted",
+                        metadata: ["server": "\(beat.server.url)", "error": "\(error)"])
+                }
+            }
+        }
+    }
+
+    /// A stream has ended: if the server has no later one, its volumes are neither written to nor
+    /// found any more.
+    func disconnected(connection: ConnectionID) {
+        let url = change { $0.topology.disconnect(connection: connection) }
+        if let url { logger.warning("volume server disconnected", metadata: ["url": "\(url)"]) }
+    }
+
     /// The server has gone: its volumes are neither written to nor found any more.
     func disconnected(_ serverID: String) {
-        let url = shared.withLock { shared -> String? in
+        let url = change { shared -> String? in
             guard let key = shared.topology.serverKey(serverID) else { return nil }
-            defer { shared.topology.disconnect(serverID) }
-            return shared.topology.servers[key]?.url
+            let url = shared.topology.servers[key]?.url
+            shared.topology.disconnect(serverID)
+            return url
         }
         if let url { logger.warning("volume server disconnected", metadata: ["url": "\(url)"]) }
     }
@@ -87,19 +135,28 @@ extension MasterCore {
         return urls
     }
 
+    /// Steps that one report may lift the largest volume id by.
+    static let volumeIDSteps = 16
+
     /// Lifts the largest volume id to what a report shows, in steps that the state accepts.
-    private func raiseVolumeID(_ report: ServerReport) async throws(ProposalError) {
+    private func raiseVolumeID(_ beat: Heartbeat) async throws(ProposalError) {
         var base = shared.withLock { $0.topology.acceptedVolumeID }
         var largest = base
         var steps: [VolumeID] = []
-        for id in report.volumes.map(\.id).sorted() where id > largest {
-            guard id - largest <= MasterState.volumeIDJump, id < .max else {
-                logger.error(
-                    "a reported volume takes no new files",
-                    metadata: [
-                        "server": "\(report.url)",
-                        "reason": "\(MasterRefusal.volumeIDJump(reported: id, max: largest))",
-                    ])
+        let reported = beat.lists.flatMap { $0.lazy.map(\.id).filter { $0 > base } }
+        for id in reported.sorted() where id > largest {
+            guard id - largest <= MasterState.volumeIDJump, id < .max,
+                steps.count < MasterCore.volumeIDSteps
+            else {
+                let isNews = shared.withLock { $0.oddVolumes.insert(id, upTo: 10_000) }
+                if isNews {
+                    logger.error(
+                        "a reported volume takes no new files",
+                        metadata: [
+                            "server": "\(beat.server.url)",
+                            "reason": "\(MasterRefusal.volumeIDJump(reported: id, max: largest))",
+                        ])
+                }
                 break
             }
             if id - base > MasterState.volumeIDJump {
@@ -111,23 +168,39 @@ extension MasterCore {
         if largest > base { steps.append(largest) }
         for id in steps {
             let result = try await proposer.propose(.raiseMaxVolumeID(id))
-            if case .maxVolumeID(let max) = result { shared.withLock { $0.topology.accept(max) } }
+            if case .maxVolumeID(let max) = result { change { $0.topology.accept(max) } }
         }
     }
 
-    /// Lifts the ceiling of needle keys to what a report shows.
-    private func raiseKeys(_ report: ServerReport) async throws(ProposalError) {
+    /// The largest key of a report that can have been given out by a master.
+    private func largestKey(_ report: ServerReport) -> NeedleKey {
         var largest: NeedleKey = 0
         for volume in report.volumes {
             if volume.maxKey < MasterState.reportedKeyLimit {
                 largest = max(largest, volume.maxKey)
-            } else if shared.withLock({ $0.oddKeys.insert(volume.id).inserted }) {
+            } else if shared.withLock({ $0.oddKeys.insert(volume.id, upTo: 10_000) }) {
                 logger.warning(
                     "volume \(volume.id): \(MasterRefusal.keyJump(reported: volume.maxKey))",
                     metadata: ["server": "\(report.url)"])
             }
         }
-        let reported = largest
+        return largest
+    }
+
+    /// Lifts the ceiling of needle keys to what a message shows.
+    ///
+    /// A key that no master can have given out is not believed: a client may have chosen it, and
+    /// it must not use up the keys.
+    private func raiseKeys(_ beat: Heartbeat) async throws(ProposalError) {
+        let reported = beat.largestKey
+        guard reported < MasterState.reportedKeyLimit else {
+            if shared.withLock({ $0.oddKeyServers.insert(beat.server.id, upTo: 10_000) }) {
+                logger.warning(
+                    "\(MasterRefusal.keyJump(reported: reported))",
+                    metadata: ["server": "\(beat.server.url)"])
+            }
+            return
+        }
         if reported >= shared.withLock({ $0.keyCeiling }) {
             let result = try await proposer.propose(.raiseKeyCeiling(reported))
             if case .keyCeiling(let ceiling) = result {
@@ -139,5 +212,38 @@ extension MasterCore {
             return shared.keys.startRefill()
         }
         if needsKeys { refillKeys() }
+    }
+}
+
+extension MasterShared {
+    /// Copies in a message that belong to growths that failed; they take no files from now on.
+    fileprivate mutating func unwanted(_ beat: Heartbeat) -> [VolumeID] {
+        if abandoned.isEmpty { return [] }
+        var unwanted: [VolumeID] = []
+        var shown: Set<VolumeID> = []
+        for list in beat.lists {
+            for volume in list where abandoned.contains(volume.id) { shown.insert(volume.id) }
+        }
+        for id in shown {
+            guard let entry = topology.volumes[id] else { continue }
+            let copies = topology.copies(entry)
+            if copies.contains(where: { $0.fileCount > 0 }) || entry.reason == nil {
+                // Every server has made it after all.
+                abandoned.remove(id)
+                continue
+            }
+            topology.setRetiring(id, true)
+            unwanted.append(id)
+        }
+        return unwanted
+    }
+}
+
+extension Set {
+    /// Inserts unless there are too many already.
+    ///
+    /// Returns whether it was inserted.
+    mutating func insert(_ element: Element, upTo limit: Int) -> Bool {
+        count < limit && insert(element).inserted
     }
 }

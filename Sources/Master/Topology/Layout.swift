@@ -11,11 +11,18 @@ final class AssignTarget: Sendable {
     let server: ServerKey
     let url: String
     let publicURL: String
+    let dataCenter: String
+    let grpcPort: Int
     /// `","url":"…","publicUrl":"…","count":`: the middle of an assign's answer.
     let fragment: [UInt8]
 
-    init(server: ServerKey, url: String, publicURL: String) {
+    init(
+        server: ServerKey, url: String, publicURL: String, dataCenter: String = "",
+        grpcPort: Int = 0
+    ) {
         self.server = server
+        self.dataCenter = dataCenter
+        self.grpcPort = grpcPort
         self.url = url
         self.publicURL = publicURL
         var json = JSONWriter()
@@ -129,12 +136,28 @@ struct Layout {
         return choice
     }
 
+    /// Volumes looked at, at random, before all of them are.
+    static let probes = 32
+
     /// Picks like ``pick(random:)`` among the volumes that `accepts` takes.
     ///
-    /// Linear in the number of volumes.
+    /// Where one in a few fits it takes a constant time; only where hardly one does, time grows
+    /// with the number of volumes.
     func pick(
         random: inout some RandomNumberGenerator, where accepts: (WritableSlot) -> Bool
     ) -> Int? {
+        if slots.isEmpty { return nil }
+        var found: Int?
+        for _ in 0..<Layout.probes {
+            let probe = Int(random.next(upperBound: UInt64(slots.count)))
+            guard accepts(slots[probe]) else { continue }
+            guard let one = found else {
+                found = probe
+                continue
+            }
+            return slots[one].remaining >= slots[probe].remaining ? one : probe
+        }
+        if let found { return found }
         let fitting = slots.indices.filter { accepts(slots[$0]) }
         guard let first = fitting.randomElement(using: &random),
             let second = fitting.randomElement(using: &random)

@@ -11,6 +11,11 @@ struct PlacementCandidate: Sendable, Hashable {
     var free: Int
     /// Whether the request's `dataNode` names it.
     var isNamed = false
+    /// What refusals say of it; empty for what `free` tells.
+    var state = ""
+
+    /// One line for a refusal.
+    fileprivate var line: String { state.isEmpty ? "\(url) has room for \(max(0, free))" : state }
 }
 
 /// Chooses servers for the copies of one volume.
@@ -74,7 +79,7 @@ struct Placement {
             }
         }
         guard let main = Placement.pick(mains, random: &random, weight: \.weight) else {
-            throw PlacementRefusal(reasons: reasons())
+            throw PlacementRefusal(reasons: reasons(), servers: servers.map(\.line))
         }
         let center = centers[main.center]
         let rack = center.racks[main.rack]
@@ -103,6 +108,9 @@ struct Placement {
         }
         return chosen
     }
+
+    /// Every server, in the order shown.
+    private var servers: [PlacementCandidate] { centers.flatMap(\.racks).flatMap(\.servers) }
 
     /// Counts one slot less on servers that were chosen.
     mutating func take(_ keys: [ServerKey]) {
@@ -223,12 +231,19 @@ struct Placement {
 struct PlacementRefusal: Error, Sendable, Hashable, CustomStringConvertible {
     /// One line per data center or rack.
     var reasons: [String]
+    /// One line per server.
+    var servers: [String] = []
 
-    /// Lines shown at most.
-    static let shownReasons = 50
+    /// Lines shown at most of either kind.
+    static let shownLines = 50
 
     var description: String {
-        "No matching data node found! \n"
-            + reasons.prefix(PlacementRefusal.shownReasons).joined(separator: "\n")
+        let lines = PlacementRefusal.shown(reasons) + PlacementRefusal.shown(servers)
+        return "No matching data node found! \n" + lines.joined(separator: "\n")
+    }
+
+    private static func shown(_ lines: [String]) -> [String] {
+        lines.count > shownLines
+            ? lines.prefix(shownLines) + ["and \(lines.count - shownLines) more"] : lines
     }
 }

@@ -2,25 +2,6 @@ import Model
 import Wire
 
 extension Topology {
-    /// Why a volume takes no new files.
-    func reason(_ entry: VolumeEntry, _ copies: [VolumeInfo]) -> UnwritableReason? {
-        guard let first = copies.first else { return nil }
-        if entry.id > acceptedVolumeID { return .idNotAccepted }
-        if entry.isVacuuming { return .vacuuming }
-        for (key, copy) in zip(entry.holders, copies) {
-            if let why = copy.readOnlyReason {
-                return .readOnly(server: servers[key]?.url ?? "", why: why)
-            }
-        }
-        let size = copies.map(\.size).max() ?? 0
-        if size >= volumeSizeLimit { return .full(size: size, limit: volumeSizeLimit) }
-        if copies.count < first.replication.copies {
-            return .missingCopies(have: copies.count, want: first.replication.copies)
-        }
-        let key = LayoutKey(first)
-        return copies.allSatisfy { LayoutKey($0) == key } ? nil : .copiesDiffer
-    }
-
     /// Size of an average file when a volume has none yet.
     static let assumedFileBytes: Int64 = 1024
 
@@ -54,6 +35,19 @@ extension Topology {
                     if server.grpcPort > 0 { $0.field("grpcPort", server.grpcPort) }
                 }
             }
+        }
+    }
+
+    /// The server at an address.
+    func server(at url: String) -> ServerNode? {
+        if let key = serverKey(url), let server = servers[key], server.url == url { return server }
+        return servers.values.first { $0.url == url }
+    }
+
+    /// Every server with all its volumes.
+    var allLocations: [LocationChange] {
+        servers.values.map {
+            LocationChange(server: $0.location, added: $0.volumes.keys.sorted())
         }
     }
 
@@ -110,7 +104,10 @@ extension Topology {
                 layout.crowded == layout.slots.count(where: \.isCrowded), "crowded count is off")
             precondition(layout.slots.count <= layout.volumes.count, "phantom writable volume")
         }
+        precondition(
+            copyCount == servers.values.reduce(0) { $0 + $1.volumes.count }, "copy count is off")
         for server in servers.values {
+            server.checkInvariants()
             for id in server.volumes.keys {
                 precondition(volumes[id]?.holders.contains(server.key) == true, "lost volume \(id)")
             }

@@ -10,31 +10,12 @@ struct VolumeEntry {
     var holders: [ServerKey] = []
     /// A copy of it is being compacted.
     var isVacuuming = false
+    /// It is about to be deleted because nothing was ever written to it.
+    var isRetiring = false
     /// Why it takes no new files; `nil` when it does.
     var reason: UnwritableReason?
     /// The `locations` of a look-up's answer; empty when they are to be written anew.
     var locations: [UInt8] = []
-}
-
-/// Why a volume takes no new files.
-enum UnwritableReason: Sendable, Hashable, CustomStringConvertible {
-    case readOnly(server: String, why: String)
-    case full(size: UInt64, limit: UInt64)
-    case missingCopies(have: Int, want: Int)
-    case vacuuming
-    case copiesDiffer
-    case idNotAccepted
-
-    var description: String {
-        switch self {
-        case .readOnly(let server, let why): "read-only on \(server): \(why)"
-        case .full(let size, let limit): "full: \(size) bytes, the limit is \(limit)"
-        case .missingCopies(let have, let want): "\(have) of \(want) copies connected"
-        case .vacuuming: "being vacuumed"
-        case .copiesDiffer: "its copies disagree about collection, replication, ttl or disk type"
-        case .idNotAccepted: "its id is too far above the cluster's largest volume id"
-        }
-    }
 }
 
 /// Servers and volumes as last reported: soft state that a restart forgets and reports restore.
@@ -52,6 +33,13 @@ struct Topology {
     private var unusedLayouts: [Int] = []
     private var serverKeys: [String: ServerKey] = [:]
     private var nextServerKey: ServerKey = 0
+    /// Which server has a data directory, by the directory's lasting id.
+    private(set) var directoryOwners: [String: ServerKey] = [:]
+    private var ownedDirectories: [ServerKey: Set<String>] = [:]
+    /// Copies of volumes on all servers.
+    private(set) var copyCount = 0
+    /// Where volumes came and went since somebody asked.
+    var changes = LocationChanges()
     /// Racks ever seen, by data center: an empty rack stays visible.
     private(set) var racks: [String: Set<String>] = [:]
 
@@ -65,34 +53,37 @@ struct Topology {
 
     // MARK: Servers
 
-    /// Takes a server's report; it replaces the one before.
-    mutating func report(_ report: ServerReport, from peer: any VolumeServerPeer) {
-        let key = register(report, peer)
+    /// Takes a server's message.
+    ///
+    /// Nothing changes when it is refused.
+    mutating func take(
+        _ beat: Heartbeat, from link: ServerLink, now: ContinuousClock.Instant
+    ) throws(HeartbeatRefusal) {
+        try checkBounds(beat)
+        let replaced = try checkIdentity(beat.server, on: link.connection)
+        for key in replaced { if let id = servers[key]?.id { disconnect(id) } }
+        let key = register(beat.server, link)
         // Taken out, so that changing its volumes does not copy them all.
         guard var server = servers.removeValue(forKey: key) else { return }
-        var changed = Set<VolumeID>()
-        let everything = server.update(report)
+        let before = (server.location, Array(server.volumes.keys))
+        let held = server.volumes.count
+        let isMoved = server.update(beat)
+        own(server.directories, key)
         rememberRack(server)
-        var reported = Set<VolumeID>(minimumCapacity: report.volumes.count)
-        for info in report.volumes where reported.insert(info.id).inserted {
-            // The report of a volume that grew is the usual case: its copy is refreshed below.
-            if let held = server.volumes[info.id], held.info == info, held.mayBeMissing == 0 {
-                continue
-            }
-            server.hold(HeldVolume(info: info))
-            changed.insert(info.id)
-        }
-        for id in server.volumes.keys where !reported.contains(id) && server.missed(id) {
-            server.drop(id)
-            changed.insert(id)
-        }
+        let changed = server.take(beat, now: now)
+        copyCount += server.volumes.count - held
         servers[key] = server
-        for id in changed { setHolder(key, of: id) }
-        if everything {
-            changed.formUnion(server.volumes.keys)
-            for id in changed { volumes[id]?.locations = [] }
+        if isMoved, before.0 != server.location {
+            changes.removed(before.1, at: before.0)
+            changes.added(before.1.filter { server.volumes[$0] != nil }, at: server.location)
         }
-        for id in changed { refresh(id) }
+        for id in changed { setHolder(key, of: id) }
+        var stale = changed
+        if isMoved {
+            stale.formUnion(server.volumes.keys)
+            for id in stale { volumes[id]?.locations = [] }
+        }
+        for id in stale { refresh(id) }
     }
 
     /// The server has gone, and its volumes with it.
@@ -100,10 +91,23 @@ struct Topology {
         guard let key = serverKeys.removeValue(forKey: id),
             let server = servers.removeValue(forKey: key)
         else { return }
+        own([], key)
+        copyCount -= server.volumes.count
+        changes.removed(Array(server.volumes.keys), at: server.location)
         for volume in server.volumes.keys {
             setHolder(key, of: volume)
             refresh(volume)
         }
+    }
+
+    /// A stream has ended.
+    ///
+    /// Returns the address of the server that is gone with it; `nil` when it had opened another.
+    mutating func disconnect(connection: ConnectionID) -> String? {
+        guard let server = servers.values.first(where: { $0.link.connection == connection })
+        else { return nil }
+        disconnect(server.id)
+        return server.url
     }
 
     /// Changes a server in place, slots and flags only.
@@ -114,21 +118,31 @@ struct Topology {
 
     func serverKey(_ id: String) -> ServerKey? { serverKeys[id] }
 
-    /// The number of a reporting server.
-    ///
-    /// A server with a new connection replaces the old one; another server at the address of a
-    /// known one means that the known one is gone.
-    private mutating func register(
-        _ report: ServerReport, _ peer: any VolumeServerPeer
-    ) -> ServerKey {
-        if let key = serverKeys[report.id] { return key }
-        if let previous = servers.values.first(where: { $0.url == report.url }) {
-            disconnect(previous.id)
+    /// The number of a reporting server, which is connected by `link` from now on.
+    private mutating func register(_ identity: ServerIdentity, _ link: ServerLink) -> ServerKey {
+        if let key = serverKeys[identity.id] {
+            if servers[key]?.link.connection != link.connection || servers[key]?.url != identity.url
+            {
+                withServer(key) {
+                    $0.link = link
+                    $0.avoidedUntil = nil
+                }
+            }
+            return key
         }
         nextServerKey += 1
-        serverKeys[report.id] = nextServerKey
-        servers[nextServerKey] = ServerNode(key: nextServerKey, report: report, peer: peer)
+        serverKeys[identity.id] = nextServerKey
+        servers[nextServerKey] = ServerNode(key: nextServerKey, identity: identity, link: link)
         return nextServerKey
+    }
+
+    /// Notes whose directories these are.
+    private mutating func own(_ directories: Set<String>, _ key: ServerKey) {
+        let before = ownedDirectories[key] ?? []
+        guard before != directories else { return }
+        for directory in before { directoryOwners[directory] = nil }
+        for directory in directories { directoryOwners[directory] = key }
+        ownedDirectories[key] = directories.isEmpty ? nil : directories
     }
 
     private mutating func rememberRack(_ server: ServerNode) {
@@ -141,13 +155,18 @@ struct Topology {
     // MARK: Volumes
 
     /// A volume was made on servers; it is writable at once.
-    mutating func created(_ info: VolumeInfo, on keys: [ServerKey]) {
+    mutating func created(_ info: VolumeInfo, on keys: [ServerKey], now: ContinuousClock.Instant) {
         for key in keys where servers[key] != nil {
-            // One report may be under way without it, another may have been begun before it.
-            withServer(key) { $0.hold(HeldVolume(info: info, mayBeMissing: 2)) }
+            hold(HeldVolume(info: info, freshUntil: now + HeldVolume.freshness), on: key)
             setHolder(key, of: info.id)
         }
         refresh(info.id)
+    }
+
+    private mutating func hold(_ volume: HeldVolume, on key: ServerKey) {
+        let held = servers[key]?.volumes.count ?? 0
+        withServer(key) { $0.hold(volume) }
+        copyCount += (servers[key]?.volumes.count ?? 0) - held
     }
 
     /// Volumes up to this id count from now on.
@@ -159,7 +178,9 @@ struct Topology {
 
     /// A volume was deleted on a server.
     mutating func deleted(_ id: VolumeID, on key: ServerKey) {
+        guard servers[key]?.volumes[id] != nil else { return }
         withServer(key) { $0.drop(id) }
+        copyCount -= 1
         setHolder(key, of: id)
         refresh(id)
     }
@@ -171,6 +192,12 @@ struct Topology {
         guard var held = servers[key]?.volumes[id] else { return }
         body(&held.info)
         withServer(key) { $0.hold(held) }
+        refresh(id)
+    }
+
+    /// Marks a volume as about to be deleted or no longer so.
+    mutating func setRetiring(_ id: VolumeID, _ flag: Bool) {
+        volumes[id]?.isRetiring = flag
         refresh(id)
     }
 
@@ -205,8 +232,10 @@ struct Topology {
         if has {
             entry.holders.append(key)
             entry.holders.sort { (servers[$0]?.url ?? "") < (servers[$1]?.url ?? "") }
+            if let server = servers[key] { changes.added([id], at: server.location) }
         } else {
             entry.holders.removeAll { $0 == key }
+            if let server = servers[key] { changes.removed([id], at: server.location) }
         }
         entry.locations = []
         volumes[id] = entry

@@ -66,7 +66,7 @@ struct BenchmarkCommand: ParsableCommand {
         try check(concurrency, "c", 1...BenchmarkCommand.concurrencyLimit)
         try check(size, "size", 1...BenchmarkCommand.sizeLimit)
         try check(deletePercent, "deletePercent", 0...100)
-        try check(threads ?? 1, "threads", 1...ServerConfiguration.threadLimit)
+        try check(threads ?? 1, "threads", 1...Checked.threadLimit)
         guard Endpoint(master) != nil else {
             throw ValidationError("-master=\(master) is not host:port")
         }
@@ -91,7 +91,7 @@ struct BenchmarkCommand: ParsableCommand {
         let plan = BenchmarkPlan(
             master: endpoint, size: size, collection: collection, replication: replication,
             forcesSync: fsync.isOn, seed: seed)
-        let threads = min(concurrency, self.threads ?? ServerConfiguration.processors)
+        let threads = min(concurrency, self.threads ?? Checked.processors)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let outcome = Result { () throws -> [PhaseResult] in
             let runner = BenchmarkRunner(plan: plan, group: group, concurrency: concurrency)

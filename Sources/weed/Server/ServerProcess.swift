@@ -1,66 +1,69 @@
-import Dispatch
 import Glibc
 import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
-import Synchronization
 
-/// The process of `weed server`: starts everything, says so, waits for a signal, stops everything.
-struct ServerProcess {
-    /// What to run.
-    let configuration: ServerConfiguration
+/// The process of a server: starts everything, says so, waits for a signal, stops everything.
+struct ServerProcess: Sendable {
+    /// What the parts of a server are started with.
+    struct Context: Sendable {
+        /// Event loops.
+        let group: MultiThreadedEventLoopGroup
+        /// Where to log.
+        let logger: Logger
+    }
+
+    /// A server that runs.
+    struct Running: Sendable {
+        /// What to say of a start that took so long, one line each.
+        let report: @Sendable (Duration) -> [String]
+        /// What stops it, in this order.
+        let stops: [@Sendable () async -> Void]
+    }
 
     /// Seconds that requests under way may take to finish once a stop was asked for.
     static let graceSeconds: Int64 = 25
 
-    /// A process for a configuration.
-    init(_ configuration: ServerConfiguration) {
-        self.configuration = configuration
+    private let threads: Int
+    private let start: @Sendable (Context) async throws -> Running
+
+    /// A process with so many event loops that runs what `start` starts.
+    init(threads: Int, start: @escaping @Sendable (Context) async throws -> Running) {
+        self.threads = threads
+        self.start = start
     }
 
     /// Runs until a signal; returns after a graceful stop.
     func runUntilStopped() throws(CommandFailure) {
         let signals = StopSignals()
-        let done = DispatchSemaphore(value: 0)
-        let outcome = Mutex<CommandFailure?>(nil)
-        Task { [self] in
+        try Work.run { () async throws(CommandFailure) in
             do {
                 try await run(signals)
             } catch let failure as CommandFailure {
-                outcome.withLock { $0 = failure }
+                throw failure
             } catch {
-                outcome.withLock { $0 = CommandFailure("\(error)") }
+                throw CommandFailure("\(error)")
             }
-            done.signal()
         }
-        done.wait()
-        if let failure = outcome.withLock({ $0 }) { throw failure }
     }
 
     private func run(_ signals: StopSignals) async throws {
-        let logger = Logger(label: "weed")
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let began = ContinuousClock.now
-        let machine: SingleMachine
+        let running: Running
         do {
-            machine = try await SingleMachine.start(configuration, group: group, logger: logger)
+            running = try await start(Context(group: group, logger: Logger(label: "weed")))
         } catch {
             try? await group.shutdownGracefully()
             throw error
         }
-        let took = ContinuousClock.now - began
-        for line in StartReport(configuration, machine.facts, took: took).lines {
-            Terminal.error(line)
-        }
-        // Stopped in the reverse order: the master first, so that nothing new is handed out while
-        // uploads under way finish.
+        for line in running.report(ContinuousClock.now - began) { Terminal.error(line) }
+        // services are stopped in the reverse order of this list
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: [
-                    .init(service: StoppablePart { await machine.stopVolumeServer() }),
-                    .init(service: StoppablePart { await machine.stopMaster() }),
-                ], logger: Logger(label: "weed.lifecycle") { _ in SwiftLogNoOpLogHandler() }))
+                services: running.stops.reversed().map { .init(service: StoppablePart(stop: $0)) },
+                logger: Logger(label: "weed.lifecycle") { _ in SwiftLogNoOpLogHandler() }))
         signals.onFirst { received in
             Terminal.error(
                 "weed: \(received == SIGINT ? "interrupted" : "asked to stop"): finishing requests under "
@@ -68,7 +71,7 @@ struct ServerProcess {
             Task { await services.triggerGracefulShutdown() }
         }
         try await services.run()
-        try await group.shutdownGracefully()
+        // the event loops end with the process: connections of peers may still have timers on them
         Terminal.error("weed: stopped; everything answered is on disk")
     }
 }

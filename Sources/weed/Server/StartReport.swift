@@ -1,51 +1,88 @@
-/// What a start found and did, for the lines it prints.
+import RPC
+
+/// What a start found and did, for the lines it prints; parts that did not start are `nil`.
 struct StartFacts: Sendable {
-    /// Where the master listens.
-    var masterPort: Int
-    /// Where the volume server listens.
-    var volumePort: Int
+    /// What the process was told.
+    var process: ProcessSettings
+    /// The master, and the ports it listens on.
+    var master: (settings: MasterSettings, ports: Ports)?
+    /// The volume server, and the ports it listens on.
+    var volume: (settings: VolumeSettings, ports: Ports)?
     /// Seconds that recovery of the volumes took.
-    var recoverySeconds: Double
+    var recoverySeconds: Double = 0
     /// How many volumes there are.
-    var volumeCount: Int
+    var volumeCount: Int = 0
     /// What recovery had to say, one line each.
-    var recoveryLines: [String]
+    var recoveryLines: [String] = []
+
+    /// Ports a server listens on.
+    struct Ports: Sendable {
+        /// For HTTP.
+        var http: Int
+        /// For gRPC.
+        var grpc: Int
+
+        /// Whether others find the gRPC port without being told.
+        var areUsual: Bool { grpc == http + PeerAddress.grpcOffset }
+    }
 }
 
-/// The lines `weed server` prints when it is ready.
+/// The lines a server prints when it is ready.
 struct StartReport {
     /// The lines, without line ends.
-    let lines: [String]
+    private(set) var lines: [String] = []
 
     /// The report of a start that took `took`.
-    init(_ configuration: ServerConfiguration, _ facts: StartFacts, took: Duration) {
-        let host = configuration.address.host
-        let directories = configuration.directories.map(\.path).joined(separator: ", ")
-        var lines = [
-            "weed \(Version.text) (\(Version.platform)): ready after \(StartReport.seconds(took))",
-            "  master         http://\(host):\(facts.masterPort)",
-            "  volume server  http://\(host):\(facts.volumePort)",
-            "  address        \(host): \(configuration.address.reason)",
-            "  listening on   \(configuration.bind)",
-            "  data           \(directories)",
-        ]
-        if configuration.directoriesAreDefault {
-            lines.append("                 no -dir was given: the system may empty this directory")
-        }
-        if configuration.masterDirectory != configuration.directories[0].path {
-            lines.append("  master state   \(configuration.masterDirectory)")
-        }
-        lines.append("  sync           \(configuration.sync): \(configuration.sync.meaning)")
-        let volumes = facts.volumeCount == 1 ? "1 volume" : "\(facts.volumeCount) volumes"
+    init(_ facts: StartFacts, took: Duration) {
+        let host = facts.process.address.host
         lines.append(
-            "  recovery       \(volumes) in \(StartReport.seconds(.seconds(facts.recoverySeconds)))"
-        )
-        for line in facts.recoveryLines { lines.append("                 \(line)") }
-        let listensOnAll = ["0.0.0.0", "::", ""].contains(configuration.bind)
-        let curlHost = listensOnAll ? host : configuration.bind
-        let submit = "http://\(curlHost):\(facts.masterPort)/submit"
-        lines.append("try it: curl -F file=@/etc/hostname \(submit)")
-        self.lines = lines
+            "weed \(Version.text) (\(Version.platform)): ready after \(StartReport.seconds(took))")
+        if let master = facts.master { add("master", host, master.ports) }
+        if let volume = facts.volume { add("volume server", host, volume.ports) }
+        add("address", "\(host): \(facts.process.address.reason)")
+        add("listening on", facts.process.bind)
+        if facts.master == nil, let volume = facts.volume {
+            add("masters", volume.settings.masters.addresses.joined(separator: ", "))
+        }
+        if let volume = facts.volume { addData(volume.settings) }
+        if let master = facts.master,
+            master.settings.directory != facts.volume?.settings.directories.first?.path
+        {
+            add("master state", master.settings.directory)
+        }
+        if let volume = facts.volume { addRecovery(volume.settings, facts) }
+        if let master = facts.master, facts.volume != nil {
+            let listensOnAll = ["0.0.0.0", "::", ""].contains(facts.process.bind)
+            let curlHost = listensOnAll ? host : facts.process.bind
+            let submit = "http://\(curlHost):\(master.ports.http)/submit"
+            lines.append("try it: curl -F file=@/etc/hostname \(submit)")
+        }
+    }
+
+    private mutating func add(_ name: String, _ host: String, _ ports: StartFacts.Ports) {
+        add(name, "http://\(host):\(ports.http)")
+        if !ports.areUsual {
+            add("", "gRPC on port \(ports.grpc): \(host):\(ports.http).\(ports.grpc)")
+        }
+    }
+
+    private mutating func add(_ name: String, _ text: String) {
+        let blanks = String(repeating: " ", count: max(1, 15 - name.count))
+        lines.append("  \(name)\(blanks)\(text)")
+    }
+
+    private mutating func addData(_ settings: VolumeSettings) {
+        add("data", settings.directories.map(\.path).joined(separator: ", "))
+        if settings.directoriesAreDefault {
+            add("", "no -dir was given: the system may empty this directory")
+        }
+    }
+
+    private mutating func addRecovery(_ settings: VolumeSettings, _ facts: StartFacts) {
+        add("sync", "\(settings.sync): \(settings.sync.meaning)")
+        let volumes = facts.volumeCount == 1 ? "1 volume" : "\(facts.volumeCount) volumes"
+        add("recovery", "\(volumes) in \(StartReport.seconds(.seconds(facts.recoverySeconds)))")
+        for line in facts.recoveryLines { add("", line) }
     }
 
     /// A duration as people read it: `0.8 ms`, `35 ms`, `1.25 s`.
