@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import Needles
 import Synchronization
+import TestSupport
 import Wire
 
 @testable import Volume
@@ -74,7 +75,8 @@ final class CopiesFixture {
     ) async throws -> ServiceFixture {
         var configuration = VolumeConfiguration(
             store: StoreConfiguration(directories: [.init(path: directory, maxVolumes: 8)]))
-        configuration.port = port
+        // not one of the system's: a client that redials a stopped server could end up holding it
+        configuration.port = port > 0 ? port : try FreePorts.pair().volume
         configuration.mendSeconds = 0.05
         change(&configuration)
         var logger = Logger(label: "test")
@@ -117,7 +119,17 @@ final class CopiesFixture {
     {
         let url = servers[index].service.url
         let port = Int(url.split(separator: ":").last ?? "") ?? 0
-        servers[index] = try await start(servers[index].directory, port: port, change)
+        var attempts = 0
+        while true {
+            do {
+                servers[index] = try await start(servers[index].directory, port: port, change)
+                return
+            } catch let error as IOError where error.errnoCode == EADDRINUSE && attempts < 100 {
+                // a test beside this one was given the port for a moment
+                attempts += 1
+                try await Task.sleep(nanoseconds: 100_000_000)
+            }
+        }
     }
 
     /// What a server has stored under an id; `nil` for nothing.

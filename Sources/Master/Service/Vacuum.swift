@@ -69,7 +69,9 @@ extension MasterShared {
         topology.volumes.values.filter { entry in
             let copies = topology.copies(entry)
             guard let first = copies.first, copies.count >= first.replication.copies,
-                copies.allSatisfy({ !$0.isReadOnly && $0.fileCount > 0 }),
+                copies.allSatisfy({ !$0.isReadOnly }),
+                // a report may be older than what somebody who asks has just written
+                !wish.isAutomatic || copies.allSatisfy({ $0.fileCount > 0 }),
                 wish.volume == nil || wish.volume == entry.id,
                 wish.collection == nil || wish.collection == first.collection
             else { return false }
