@@ -37,16 +37,19 @@ enum ComposedServer {
             await master.stop()
             throw error
         }
-        // so that the first request after the ready line finds a volume server
-        if await !volume.joined(within: ComposedServer.joinTime) {
-            context.logger.warning(
-                "the volume server has not joined the master within \(ComposedServer.joinTime)")
-        }
         var facts = volume.facts(process)
         facts.master = (configuration.master, master.ports)
         // the master before the volume server, so that nothing new is given out while uploads under way
         // finish; it waits for streams, so the volume server ends its own first
         return ServerProcess.Running(
+            settle: {
+                // so that the first request after the ready line finds a volume server
+                if await !volume.joined(within: ComposedServer.joinTime) {
+                    context.logger.warning(
+                        "the volume server has not joined its master yet",
+                        metadata: ["seconds": "\(ComposedServer.joinTime)"])
+                }
+            },
             report: { [facts] in StartReport(facts, took: $0).lines },
             stops: [{ await volume.leave() }, { await master.stop() }, { await volume.stop() }])
     }

@@ -16,6 +16,8 @@ struct ServerProcess: Sendable {
 
     /// A server that runs.
     struct Running: Sendable {
+        /// What to wait for before it is called ready; a stop is possible meanwhile.
+        var settle: @Sendable () async -> Void = {}
         /// What to say of a start that took so long, one line each.
         let report: @Sendable (Duration) -> [String]
         /// What stops it, in this order.
@@ -58,19 +60,27 @@ struct ServerProcess: Sendable {
             try? await group.shutdownGracefully()
             throw error
         }
-        for line in running.report(ContinuousClock.now - began) { Terminal.error(line) }
+        let (started, starting) = AsyncStream.makeStream(of: Void.self)
         // services are stopped in the reverse order of this list
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: running.stops.reversed().map { .init(service: StoppablePart(stop: $0)) },
-                logger: Logger(label: "weed.lifecycle") { _ in SwiftLogNoOpLogHandler() }))
+                services: running.stops.reversed().map { stop in
+                    .init(service: StoppablePart(starting: starting, stop: stop))
+                }, logger: Logger(label: "weed.lifecycle") { _ in SwiftLogNoOpLogHandler() }))
         signals.onFirst { received in
             Terminal.error(
                 "weed: \(received == SIGINT ? "interrupted" : "asked to stop"): finishing requests under "
                     + "way, at most \(ServerProcess.graceSeconds) s; once more ends it at once")
-            Task { await services.triggerGracefulShutdown() }
+            Task {
+                // a stop that comes before the group runs would be lost
+                for await _ in started {}
+                await services.triggerGracefulShutdown()
+            }
         }
-        try await services.run()
+        async let ended: Void = services.run()
+        await running.settle()
+        for line in running.report(ContinuousClock.now - began) { Terminal.error(line) }
+        try await ended
         // the event loops end with the process: connections of peers may still have timers on them
         Terminal.error("weed: stopped; everything answered is on disk")
     }
@@ -78,11 +88,18 @@ struct ServerProcess: Sendable {
 
 /// Something that runs by itself until it is asked to stop.
 private struct StoppablePart: Service {
+    let starting: AsyncStream<Void>.Continuation
     let stop: @Sendable () async -> Void
 
-    init(stop: @escaping @Sendable () async -> Void) { self.stop = stop }
+    init(
+        starting: AsyncStream<Void>.Continuation, stop: @escaping @Sendable () async -> Void
+    ) {
+        self.starting = starting
+        self.stop = stop
+    }
 
     func run() async throws {
+        starting.finish()
         try await gracefulShutdown()
         await stop()
     }
