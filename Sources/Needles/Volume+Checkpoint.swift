@@ -77,15 +77,26 @@ extension Volume {
         }
     }
 
-    /// Cuts off the zeros behind the last record.
+    /// Cuts off the zeros behind the last record, those too that a crash left before this start.
     ///
-    /// On the commit thread.
-    func giveBackRunway() throws(NeedleError) {
-        let (data, end, isFaulty) = state.withLock {
-            ($0.generation.data, $0.end, $0.readOnly?.isFault ?? false)
+    /// On the commit thread. Zeros that stay do no harm, so a failure is only told.
+    func giveBackRunway() {
+        let (generation, end, isFaulty, found) = state.withLock { state in
+            // what lies in a volume of the original is left as it is until it is changed
+            let own = state.preparation.flatMap { $0.staleFiles.isEmpty ? $0.fileLength : nil }
+            return (state.generation, state.end, state.readOnly?.isFault ?? false, own)
         }
         guard !isFaulty else { return }
-        try disk { () throws(DiskError) in try data.runway.giveBack(data.file, end: end) }
+        do throws(NeedleError) {
+            let data = generation.data
+            try disk { () throws(DiskError) in try data.runway.giveBack(data.file, end: end) }
+            guard let found, found > end, try data.isZero(from: end, to: found) else { return }
+            try disk { () throws(DiskError) in try data.file.truncate(to: end) }
+            state.withLock { $0.preparation = nil }
+        } catch {
+            environment.logger.warning(
+                "volume \(id): the zeros behind the last record stay: \(error)")
+        }
     }
 
     /// Syncs what was written without a sync; after a failure the volume is read-only.
@@ -130,7 +141,7 @@ extension Volume {
         let finished: Result<Void, NeedleError> = Result { () throws(NeedleError) in
             try exclusively { () throws(NeedleError) in
                 try self.syncIfDirty()
-                try self.giveBackRunway()
+                self.giveBackRunway()
             }
             if state.withLock({ $0.end > $0.watermark }) { try checkpoint() }
         }

@@ -185,6 +185,8 @@ public final class Volume: Sendable {
             guard state.readOnly?.isFault != true else { return }
             state.readOnly = reason.map { ReadOnlyState(reason: $0, canDelete: true) }
         }
+        // its files may be copied from here on
+        if reason != nil { enqueue(.exclusive { self.giveBackRunway() }) }
         environment.onChange()
     }
 }

@@ -194,14 +194,6 @@ extension Volume {
         }
         if due { queueCheckpoint() }
         guard isIdle else { return }
-        enqueue(
-            .exclusive {
-                do throws(NeedleError) {
-                    try self.giveBackRunway()
-                } catch {
-                    self.environment.logger.warning(
-                        "volume \(self.id): the zeros behind the last record stay: \(error)")
-                }
-            })
+        enqueue(.exclusive { self.giveBackRunway() })
     }
 }

@@ -291,6 +291,8 @@ public enum MultipartError: Error, Sendable, Equatable, CustomStringConvertible 
     case notMultipart
     /// The content type names no boundary, or an unusable one.
     case noBoundary
+    /// The query's `ttl` is none.
+    case timeToLive(String)
 
     /// The message.
     public var description: String {
@@ -301,6 +303,8 @@ public enum MultipartError: Error, Sendable, Equatable, CustomStringConvertible 
         case .headersTooLong:
             "multipart: headers of a part are longer than \(MultipartParser.headersLimit) bytes"
         case .boundaryLine: "multipart: expecting a new Part after the boundary"
+        case .timeToLive(let text):
+            "ttl \"\(text.prefix(16))\" is no time to live: a number from 1 to 255 and m, h, d, w, M or y"
         case .notMultipart: "request Content-Type isn't multipart/form-data"
         case .noBoundary: "no multipart boundary param in Content-Type"
         }

@@ -37,8 +37,11 @@ struct UploadHead: Sendable {
         if let text = query["ts"], let seconds = UInt64(text), seconds > 0 {
             lastModified = seconds
         }
-        // Like the original, a ttl that cannot be read is none.
-        if let text = query["ttl"], let parsed = try? TimeToLive(parsing: text) { ttl = parsed }
+        if let text = query["ttl"], !text.isEmpty {
+            // the original takes it for none: a typo would keep the file for ever
+            guard let parsed = try? TimeToLive(parsing: text) else { throw .timeToLive(text) }
+            ttl = parsed
+        }
         isChunkManifest = UploadHead.isTrue(query["cm"])
         forcesSync = UploadHead.isTrue(query["fsync"])
         isReplicate = query["type"] == "replicate"

@@ -96,6 +96,15 @@ import Testing
         volume.close()
     }
 
+    @Test func zerosGoAtAStopWithoutAWrite() throws {
+        let (bench, _, end) = try prepared { try $0.put(3, [3]) }
+        try bench.scratch.edit("1.dat") { $0 += [UInt8](repeating: 0, count: 4096) }
+        let (again, _) = try bench.open()
+        #expect(try again.get(3) == [3])
+        again.close()
+        #expect(try bench.scratch.bytes("1.dat").count == end)
+    }
+
     @Test(arguments: [1, 7, 8, 31, 32, 1000, 70_000])
     func garbageBehindTheLastNeedleIsKeptAside(_ count: Int) throws {
         let (bench, _, end) = try prepared { try $0.put(3, [3]) }

@@ -122,7 +122,7 @@ extension World {
             try volume.repairIndex("the simulation asks for it")
         case 92: try failSync()
         case 95 where hasRunway:
-            try volume.giveBackRunway()
+            volume.giveBackRunway()
             coverage.runwaysGivenBack += 1
         case 93..<95:
             guard mode != .always else { return try batch() }
